@@ -1,0 +1,2 @@
+//! Syslog: headers and times.
+pub mod header;
