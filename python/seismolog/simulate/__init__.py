@@ -1,0 +1,1 @@
+"""Simulated logs with known truth, in the formats that real servers write."""
