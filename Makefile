@@ -14,7 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
 CARGO := cargo
-SHIPPED := tests/data/captured-2026
+SHIPPED := tests/data/captured-2026/syslog
 CAMPUS := $(OUT)/campus-2002
 
 PYTHON_CODE := python tests bench
