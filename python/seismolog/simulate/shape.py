@@ -31,17 +31,17 @@ def _curve(levels: Floats, seconds: npt.ArrayLike) -> Floats:
 
 
 def day_shape(seconds: npt.ArrayLike) -> Floats:
-    """Relative intensity of a mail server at ``seconds`` after local midnight (0 to 86400); mean 1 over a day."""
+    """Relative intensity of a mail server, ``seconds`` after local midnight (0 to 86400); its mean is 1."""
     return _curve(_MAIL, seconds)
 
 
 def office_shape(seconds: npt.ArrayLike) -> Floats:
-    """Relative intensity of office and laboratory PCs at ``seconds`` after local midnight; mean 1 over a day."""
+    """Relative intensity of office and laboratory PCs, likewise."""
     return _curve(_OFFICE, seconds)
 
 
 def ar1(rng: np.random.Generator, length: int, rho: float, sd: float) -> Floats:
-    """A stationary AR(1) series of mean 0 with the given lag-one correlation and marginal standard deviation."""
+    """A stationary AR(1) series of mean 0, lag-one correlation ``rho`` and standard deviation ``sd``."""
     from scipy.signal import lfilter  # late: scipy takes a tenth of a second to import
 
     noise = rng.standard_normal(length) * sd

@@ -61,7 +61,7 @@ def world(
     seed: int,
     *,
     bins: int = 1008,
-    bin: str = "10m",
+    bin: str = "10m",  # noqa: A002  (the word of the command line)
     m_s: float = 8.6,
     m_p: float = 1.0,
     m_sd: float = 0.0,
@@ -239,7 +239,7 @@ def _per_message_domains(rng: np.random.Generator, accepted: Counts, mean: float
 
 
 def _common_factor(rng: np.random.Generator, bins: int, overdispersion: float, rho: float) -> Floats:
-    """Positive factors of mean 1 and variance ``overdispersion``, lag-one autocorrelation ``rho`` in the log."""
+    """Factors of mean 1 and variance ``overdispersion``; the log has lag-one correlation ``rho``."""
     if overdispersion == 0:
         return np.ones(bins)
     # Log-normal: a gamma marginal differs by less than the noise of a test at these variances.
