@@ -58,7 +58,7 @@ def test_fresh_capture_is_counted_exactly(tmp_path: Path, lab_available: None) -
     rounds = 4
     capture(tmp_path, rounds=rounds)
     kinds = driven(tmp_path)["kinds"]
-    # Five allowed clients ask twelve questions a round, two refused ones three; six single queries come on top.
+    # Five clients ask twelve questions a round, two refused ones three; six single queries come on top.
     assert kinds["dns_query"] == rounds * (5 * 12 + 2 * 3) + 6
     assert kinds["smtp_accepted"] == 36 + 24 + 10 + 3 + 6 + 4 + 5
     assert counted([tmp_path / "syslog/named.log", tmp_path / "syslog/mail.log"]) == driven(tmp_path)

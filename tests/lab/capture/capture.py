@@ -12,6 +12,7 @@ From the first query on, the lines are as the daemons wrote them: nothing is rew
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shutil
@@ -81,7 +82,7 @@ def _run(root: Path, rounds: int) -> drive.Tally:
         run("busy", "smtp-sink", "-u", "postfix", "-r", "RCPT", f"127.0.0.1:{lab.sink_busy_port}", "100")
         run("gone", "smtp-sink", "-u", "postfix", "-f", "RCPT", f"127.0.0.1:{lab.sink_gone_port}", "100")
         for port in (lab.dns_port, lab.smtp_port, lab.pop_port, lab.imap_port, lab.sink_good_port):
-            wait_for(f"the server on port {port}", lambda port=port: listens(port))
+            wait_for(f"the server on port {port}", functools.partial(listens, port))
         # What the daemons said of this machine while they started, and of the probes, is left out.
         _wait_quiet(mail_log)
         _wait_quiet(named_log)
