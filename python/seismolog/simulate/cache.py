@@ -28,7 +28,9 @@ _COMMON_SECONDS = np.array([300, 1800, 3600, 3600, 14400, 86400], float)
 def times_to_live(names: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """Seconds that the answers for ``names`` may be kept; the same name always has the same."""
     # A multiplicative hash (Knuth) so that popular names, which have small numbers, get every value.
-    return _COMMON_SECONDS[((names * 2654435761) & 0xFFFFFFFF) * len(_COMMON_SECONDS) >> 32]
+    hashed = (names * 2654435761) & 0xFFFFFFFF
+    lives: npt.NDArray[np.float64] = _COMMON_SECONDS[hashed * len(_COMMON_SECONDS) >> 32]
+    return lives
 
 
 def misses(

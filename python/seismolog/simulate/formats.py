@@ -239,8 +239,8 @@ def marks(start: datetime, server: str, seconds: float) -> Lines:
 def write(path: Path, parts: Iterable[Lines], end: datetime) -> int:
     """Write one log file, sorted by second, and set its modification time to ``end`` (an aware time).
 
-    A name that ends in ``.gz`` is compressed, without name or time in its header so that the same lines
-    give the same bytes.
+    A name that ends in ``.gz`` is compressed. Its header carries ``end`` too: it survives where a copy loses
+    the modification time, and the same lines give the same bytes.
 
     Returns
     -------
@@ -260,7 +260,7 @@ def write(path: Path, parts: Iterable[Lines], end: datetime) -> int:
     order = np.argsort(np.floor(times), kind="stable")
     content = "".join([text[i] + "\n" for i in order.tolist()]).encode("ascii")
     if path.suffix == ".gz":
-        content = gzip.compress(content, compresslevel=9, mtime=0)
+        content = gzip.compress(content, compresslevel=9, mtime=int(end.timestamp()))
     path.write_bytes(content)
     moment = end.timestamp()
     os.utime(path, (moment, moment))

@@ -24,42 +24,7 @@ import numpy.typing as npt
 
 __all__ = ["Names", "zipf"]
 
-_SYLLABLES = [
-    "ka",
-    "ki",
-    "ku",
-    "ke",
-    "ko",
-    "sa",
-    "shi",
-    "su",
-    "se",
-    "so",
-    "ta",
-    "chi",
-    "tsu",
-    "te",
-    "no",
-    "na",
-    "ni",
-    "ha",
-    "hi",
-    "fu",
-    "ma",
-    "mi",
-    "mu",
-    "me",
-    "mo",
-    "ya",
-    "yu",
-    "yo",
-    "ra",
-    "ri",
-    "ru",
-    "re",
-    "ro",
-    "wa",
-]
+_SYLLABLES = [consonant + vowel for consonant in "kstnhmyrw" for vowel in "aiueo"]
 _CAMPUS = "campus.example"
 
 
@@ -148,4 +113,5 @@ def zipf(rng: np.random.Generator, population: int, exponent: float, size: int) 
     """``size`` draws from 0 .. population - 1 with probability proportional to 1 / (rank ** exponent)."""
     weights = 1.0 / np.arange(1, population + 1) ** exponent
     edges = np.cumsum(weights)
-    return np.searchsorted(edges, rng.random(size) * edges[-1], side="right").astype(np.int64)
+    ranks: npt.NDArray[np.int64] = np.searchsorted(edges, rng.random(size) * edges[-1], side="right")
+    return ranks

@@ -97,7 +97,8 @@ class _Clock:
 
     @property
     def minute_starts(self) -> Floats:
-        return np.arange(self.minutes) * 60.0 - _WARM_UP
+        starts: Floats = np.arange(self.minutes, dtype=np.float64) * 60.0 - _WARM_UP
+        return starts
 
     @property
     def since_midnight(self) -> Floats:
