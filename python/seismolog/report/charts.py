@@ -185,7 +185,7 @@ def _short(value: float) -> float | int:
 def _plot(chart: Figure, place: int) -> str:
     panel = chart.panels[place]
     low, high, clipped = _domain(panel)
-    ticks = list(_nice_ticks(low, high, max(2, panel.height // 55)))
+    ticks = list(_nice_ticks(low, high, max(3, panel.height // 42)))
     height = float(panel.height)
 
     def y(value: float) -> float:
@@ -206,7 +206,9 @@ def _plot(chart: Figure, place: int) -> str:
     )
     curves = "".join(_curve(chart.axis, s, y, height) for s in panel.series)
     names = ", ".join(s.name for s in panel.series)
-    labels = "".join(f'<span style="top:{100 * y(t) / height:.2f}%">{_tick(t, panel)}</span>' for t in ticks)
+    labels = "".join(
+        f'<span style="top:{100 * y(t) / height:.2f}%">{_tick(t, panel)}</span>' for t in ticks if t or panel.signed
+    )
     flags = ""
     if place == 0:
         flags = "".join(

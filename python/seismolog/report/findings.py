@@ -21,7 +21,7 @@ import numpy as np
 import polars as pl
 
 from seismolog.report.analysis import SEVERITIES, Finding
-from seismolog.report.text import bin_name, duration, integer, number, percent
+from seismolog.report.text import bin_name, duration, fixed, integer, number, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -84,7 +84,14 @@ def deferrals(analysis: Analysis) -> Iterator[Finding]:
         limit = middle + max(np.log(DEFERRAL_EXCESS), ROBUST_SIGMAS * spread)
         flags = (deferred >= DEFERRED_PER_BIN) & (attempted > accepted) & (ratio > limit)
         starts = table["bin_start"].to_list()
-        runs = _runs(flags, gap=3, least=2)
+        # Once found, a run reaches back and on to where deferrals leave the ordinary at all.
+        usual_deferred = float(np.median(deferred))
+        weak = (deferred >= 3 * usual_deferred + 5) & (ratio > middle + max(0.02, spread))
+        wide = np.zeros(len(flags), bool)
+        for low, high in _runs(flags, gap=3, least=2):
+            low, high = _extend((low, high), weak)
+            wide[low:high] = True
+        runs = _runs(wide, gap=0, least=2)
         runs.sort(key=lambda run: -float(deferred[run[0] : run[1]].sum()))
         for low, high in runs[:PER_RULE]:
             start, end = starts[low], starts[high - 1] + BIN
@@ -179,7 +186,7 @@ def onsets(analysis: Analysis) -> Iterator[Finding]:
         stopped = len(later) >= 6 and float(later.mean()) < 0.05 * during
         still = "" if high < size else " It was still going on when the record ended."
         text = (
-            f"At {_when(analysis, start)} the queries of {client} rose from about {number(usual, 2)} to "
+            f"At {_when(analysis, start)} the queries of {client} rose from about {integer(usual)} to "
             f"{integer(during)} in {duration(analysis.curve_bin)}, and kept that up for {duration(end - start)}: "
             f"{integer(float(values[low:high].sum()))} in all."
         )
@@ -313,7 +320,7 @@ def deferral_sentence(model: ModelResult) -> str:
     test = model.residual_vs_deferred
     if test is None:
         return "The deferral test was not made: too few bins, or no deferred delivery."
-    numbers = f"r = {number(test.r, 2)}, 95 % interval {number(test.low, 2)} to {number(test.high, 2)}"
+    numbers = f"r = {fixed(test.r, 2)}, 95 % interval {fixed(test.low, 2)} to {fixed(test.high, 2)}"
     if test.low <= 0 <= test.high:
         return (
             f"No correlation was found between the residual and N_SD ({numbers}). Deferred deliveries cause no "
@@ -445,6 +452,16 @@ def _runs(flags: Sequence[bool] | npt.NDArray[np.bool_], *, gap: int, least: int
         else:
             runs.append([int(place), int(place) + 1])
     return [(low, high) for low, high in runs if high - low >= least]
+
+
+def _extend(run: tuple[int, int], weak: npt.NDArray[np.bool_]) -> tuple[int, int]:
+    """The run, lengthened on both sides over the bins where a weaker condition holds without a break."""
+    low, high = run
+    while low > 0 and weak[low - 1]:
+        low -= 1
+    while high < len(weak) and weak[high]:
+        high += 1
+    return low, high
 
 
 def _when(analysis: Analysis, moment: datetime, after: datetime | None = None) -> str:

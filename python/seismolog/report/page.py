@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
+import re
 import shlex
 from datetime import UTC, timedelta
 from importlib.resources import files
@@ -22,7 +24,7 @@ from seismolog.report.analysis import KIND_LABELS, KIND_SYMBOLS
 from seismolog.report.charts import Figure, Mark, Panel, Series, figure, small, strip, time_axis
 from seismolog.report.curves import Band, choose_axis
 from seismolog.report.findings import deferral_sentence
-from seismolog.report.text import duration, html, integer, json_for_script, number, percent, size
+from seismolog.report.text import duration, fixed, html, integer, json_for_script, number, percent, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -49,6 +51,14 @@ M_P = '<i class="math">m</i><sub>P</sub>'
 
 _SYMBOLS = {"D_q": D_Q, "N_S": N_S, "N_P": N_P, "N_SS": N_SS, "N_SD": N_SD}
 _COEFFICIENTS = {"smtp_accepted": M_S, "pop_access": M_P}
+
+
+_WRITTEN = re.compile(r"\b([DNm])_(q|SS|SD|S|P|to|from)\b")
+
+
+def prose(text: str) -> str:
+    """A sentence of ours, escaped, with the study's symbols set as symbols (``N_SD`` as *N* with an index)."""
+    return _WRITTEN.sub(r'<i class="math">\1</i><sub>\2</sub>', html(text))
 
 
 def page(analysis: Analysis) -> str:
@@ -160,7 +170,7 @@ def _lede(analysis: Analysis) -> str:
     if first.start:
         local = _local(analysis, first.start)
         when = f", from {local:%H:%M} on {local.day} {local:%B}"
-    return f"{html(first.title)}{when}.{more}"
+    return f"{prose(first.title)}{when}.{more}"
 
 
 def _servers_text(analysis: Analysis) -> str:
@@ -221,8 +231,8 @@ def _findings(analysis: Analysis) -> str:
         command = _command(finding.trace, "Trace it") if finding.trace else ""
         items += (
             f'<li class="finding {finding.severity}" id="finding-{place}"><span class="no" aria-hidden="true">{place}</span>'
-            f'<div><h3>{html(finding.title)}</h3><p class="level"><span class="dot"></span>{finding.severity}</p>{when}'
-            f"<p>{html(finding.text)}</p>{command}</div></li>"
+            f'<div><h3>{prose(finding.title)}</h3><p class="level"><span class="dot"></span>{finding.severity}</p>{when}'
+            f"<p>{prose(finding.text)}</p>{command}</div></li>"
         )
     return (
         '<p class="section-lead">Read from the curves of this record alone, against the rest of it. Numbers mark the '
@@ -231,7 +241,14 @@ def _findings(analysis: Analysis) -> str:
 
 
 def _command(arguments: Iterable[str], label: str) -> str:
-    line = html(shlex.join(arguments))
+    # An option and its value stay on one line; the text that is copied has plain spaces.
+    pieces: list[list[str]] = []
+    for word in map(shlex.quote, arguments):
+        if word.startswith("--") or not pieces or not pieces[-1][0].startswith("--") or len(pieces[-1]) == 2:
+            pieces.append([word])
+        else:
+            pieces[-1].append(word)
+    line = " ".join(f"<span>{html(' '.join(piece))}</span>" for piece in pieces)
     return (
         f'<div class="command"><span class="what">{label}</span><code>{line}</code>'
         f'<button type="button" class="copy" hidden>Copy</button></div>'
@@ -304,7 +321,7 @@ def _traffic(analysis: Analysis) -> str:
                     f"{N_TO}, {N_SS} and {N_SD}",
                     f"Deliveries attempted ({N_TO} = {N_SS} + {N_SD}), done and deferred, beside the messages accepted "
                     f"({N_FROM}). Normally {N_TO} ≈ {N_SS} ≈ {N_FROM} and few are deferred. Over this record "
-                    f"{N_TO} = {integer(sent + deferred)}, {N_FROM} = {integer(accepted)}: {html(relation)}.",
+                    f"{N_TO} = {integer(sent + deferred)}, {N_FROM} = {integer(accepted)}: {prose(relation)}.",
                     axis,
                     [
                         Panel(
@@ -409,12 +426,14 @@ def _model_table(models: Iterable[ModelResult]) -> str:
                     f'{number(model.r_squared)}</td><td class="num"{span}>{number(model.dispersion)}</td>'
                     f'<td class="num"{span}>{percent(model.cache_efficiency)}</td><td class="num"{span}>{left_out}</td>'
                 )
+            places = _decimals(term.std_error)
             rows += (
                 f'<tr class="{"first" if place == 0 else ""}">{left}<td>{symbol} '
                 f"{html(KIND_LABELS.get(kind, kind.replace('_', ' ')))}</td>"
-                f'<td class="num"><strong>{number(term.estimate)}</strong></td><td class="num">{number(term.std_error, 2)}'
-                f'</td><td class="num">{number(term.low)} to {number(term.high)}</td>'
-                f'<td class="num">{number(term.paper, 2) if term.paper is not None else "–"}</td>'
+                f'<td class="num"><strong>{fixed(term.estimate, places)}</strong></td>'
+                f'<td class="num">{fixed(term.std_error, places)}</td>'
+                f'<td class="num">{fixed(term.low, places)} to {fixed(term.high, places)}</td>'
+                f'<td class="num">{_paper(term.paper)}</td>'
                 f"<td>{_interval(term)}</td>{right}</tr>"
             )
     return (
@@ -429,13 +448,31 @@ def _model_table(models: Iterable[ModelResult]) -> str:
     )
 
 
+def _decimals(std_error: float | None) -> int:
+    """Decimals that leave two significant digits of the standard error, and so of everything beside it."""
+    if std_error is None or not std_error > 0:
+        return 2
+    return min(4, max(0, 1 - math.floor(math.log10(std_error))))
+
+
+def _paper(value: float | None) -> str:
+    return "–" if value is None else f"{value:g}"
+
+
 def _interval(term: Coefficient) -> str:
-    """The interval as a bar, the estimate as a dot, the paper's value as a tick, on one scale from zero."""
+    """The interval as a bar, the estimate as a dot, the study's value as a tick, on a scale that holds them."""
     if term.low is None or term.high is None:
         return ""
-    top = 1.15 * max(term.high, term.estimate, term.paper or 0.0, 1e-9)
-    low, high, dot = (100 * max(0.0, v) / top for v in (term.low, term.high, term.estimate))
-    paper = f'<i class="paper" style="left:{100 * term.paper / top:.1f}%"></i>' if term.paper is not None else ""
+    paper_value = term.estimate if term.paper is None else term.paper
+    floor, top = min(term.low, paper_value), max(term.high, paper_value)
+    reach = (top - floor) or max(abs(term.estimate), 1e-9)
+    floor, top = floor - 0.25 * reach, top + 0.25 * reach
+
+    def place(value: float) -> float:
+        return 100 * (value - floor) / (top - floor)
+
+    low, high, dot = place(term.low), place(term.high), place(term.estimate)
+    paper = f'<i class="paper" style="left:{place(term.paper):.1f}%"></i>' if term.paper is not None else ""
     return (
         f'<span class="interval" aria-hidden="true"><i class="ci" style="left:{low:.1f}%;width:{max(1.0, high - low):.1f}%">'
         f'</i>{paper}<i class="dot" style="left:{dot:.1f}%"></i></span>'
@@ -462,7 +499,7 @@ def _model(analysis: Analysis, model: ModelResult, place: int) -> str:
     )
     if model.baseline is not None and model.baseline.estimate:
         terms += f" + {number(model.baseline.estimate)}"
-    notes = "".join(f"<li>{html(note)}</li>" for note in model.notes)
+    notes = "".join(f"<li>{prose(note)}</li>" for note in model.notes)
     out = figure(
         Figure(
             f"chart-model-{place}",
@@ -492,10 +529,10 @@ def _model(analysis: Analysis, model: ModelResult, place: int) -> str:
             thinned,
         )
     )  # fmt: skip
-    out += f'<aside class="test"><h4>Do deferred deliveries cause queries?</h4><p>{html(deferral_sentence(model))}</p></aside>'
+    out += f'<aside class="test"><h4>Do deferred deliveries cause queries?</h4><p>{prose(deferral_sentence(model))}</p></aside>'
     if "cache_efficiency" in series.columns and series["cache_efficiency"].drop_nulls().len():
         weights = " + ".join(
-            f"{number(v, 2)}\u2009{_SYMBOLS.get(KIND_SYMBOLS.get(k, ''), html(k))}" for k, v in model.cache_coefficients.items()
+            f"{v:g}\u2009{_SYMBOLS.get(KIND_SYMBOLS.get(k, ''), html(k))}" for k, v in model.cache_coefficients.items()
         )
         out += figure(
             Figure(
@@ -577,7 +614,7 @@ def _input(analysis: Analysis) -> str:
         span = "–"
         if file.first_time and file.last_time:
             first, last = _local(analysis, file.first_time), _local(analysis, file.last_time)
-            span = f"{first:%Y-%m-%d %H:%M} – {last:%Y-%m-%d %H:%M}"
+            span = f"<span>{first:%Y-%m-%d %H:%M}</span> <span>{last:%Y-%m-%d %H:%M}</span>"
         flags = ""
         if file.year_guessed:
             flags += '<span class="role">year guessed</span>'
@@ -589,7 +626,7 @@ def _input(analysis: Analysis) -> str:
             flags += f'<span class="role">{html(file.state)}</span>'
         spoken = ", ".join(f"{html(name)} {integer(count)}" for name, count in file.dialects.items())
         rows += (
-            f'<tr><th scope="row"><code class="path">{html(file.path, 300)}</code>{flags}</th>'
+            f'<tr><th scope="row"><code class="path">{html(file.path, 300)}</code><div>{flags}</div></th>'
             f"<td>{html(', '.join(file.servers[:4]), 80)}{'…' if len(file.servers) > 4 else ''}</td><td>{span}</td>"
             f'<td class="num">{size(file.bytes)}</td><td class="num">{integer(file.lines)}</td>'
             f'<td class="num">{integer(file.matched)}</td><td class="num">{integer(file.ignored)}</td>'
@@ -599,7 +636,7 @@ def _input(analysis: Analysis) -> str:
         rows += f'<tr><td colspan="9">and {integer(len(summary.files) - MAX_FILES)} more files</td></tr>'
     out = (
         '<h3 id="files">Files</h3><div class="scroll" tabindex="0" role="region" aria-labelledby="files"><table class="files">'
-        '<thead><tr><th scope="col">File</th><th scope="col">Servers</th><th scope="col">First to last line</th>'
+        '<thead><tr><th scope="col">File</th><th scope="col">Servers</th><th scope="col">First and last line</th>'
         '<th scope="col" class="num">Size</th><th scope="col" class="num">Lines</th><th scope="col" class="num">Counted</th>'
         '<th scope="col" class="num">Ignored</th><th scope="col" class="num">Not understood</th><th scope="col">Daemons</th>'
         f"</tr></thead><tbody>{rows}</tbody></table></div>"
@@ -639,10 +676,10 @@ def _footer(analysis: Analysis) -> str:
     made = analysis.generated_at
     when = f" on {_local(analysis, made):%Y-%m-%d %H:%M} {html(analysis.timezone)}" if made else ""
     return (
-        f'<footer><p id="chart-keys">Charts: point, or focus one and use ← → (Shift for ten bins, Home, End, Esc). '
+        f'<footer><div><p id="chart-keys">Charts: point, or focus one and use ← → (Shift for ten bins, Home, End, Esc). '
         f"Click or Enter pins a moment and shows its command.</p>"
         f"<p>Made by seismolog{when}. This page asks nothing of the network. The method is that of Musashi, Matsuba and "
-        f"Sugitani, “Statistical Analysis in Logs of DNS Traffic and E-mail Server” (2003).</p></footer>"
+        f"Sugitani, “Statistical Analysis in Logs of DNS Traffic and E-mail Server” (2003).</p></div></footer>"
         '<div id="pin" role="status" aria-live="polite" hidden><p class="at"></p><code></code>'
         '<button type="button" class="copy">Copy</button><button type="button" class="close" aria-label="Close">×</button>'
         "</div>"

@@ -96,6 +96,13 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:.{max(0, digits - 1 - magnitude)}f}".replace("-", "−")
 
 
+def fixed(value: float | None, decimals: int) -> str:
+    """A number with so many decimals and a true minus sign; a dash where there is none."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:.{decimals}f}".replace("-", "−")
+
+
 def percent(share: float | None, digits: int = 1) -> str:
     """A share of one as a percentage; "100 %" only when nothing at all is missing."""
     if share is None or not math.isfinite(share):
