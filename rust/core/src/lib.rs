@@ -1,4 +1,14 @@
 //! seismolog-core: parses the log lines of DNS and mail servers and counts per client address.
+//!
+//! ```text
+//! archive: bytes of files -> lines -> syslog: header -> dialect: message -> event -> count: tables (Arrow)
+//! ```
+//!
+//! Nothing here knows Python, the store or a detector. A dialect knows no counting.
+
+pub mod archive;
+pub mod count;
 pub mod dialect;
+pub mod error;
 pub mod event;
 pub mod syslog;

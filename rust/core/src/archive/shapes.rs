@@ -1,0 +1,1 @@
+//! Unmatched lines grouped by shape.

@@ -1,0 +1,227 @@
+//! Open bins: the counts of one minute of one server while lines may still come.
+//!
+//! A bin has a table for each kind that occurs. A table is a sparse set: `slots[client]` points at a
+//! row and is right only if the row points back, so that nothing is cleared between bins. What names
+//! were asked is only written down (sixteen bytes a query); it is counted when the bin is sealed, in
+//! two small hash tables that stay in the cache, which is far cheaper than a set operation a line.
+
+use crate::event::{Kind, QueryType};
+
+use super::intern::Interner;
+
+/// Identity of a bin within a partial result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BinKey {
+    /// Minute on the stream's clock (see [`super::timeline`]).
+    pub minute: i64,
+    /// Number of times the stream's clock was set back by about an hour before this bin.
+    pub segment: u16,
+    /// Number of the stream in the partial result.
+    pub stream: u32,
+}
+
+/// Counts of one client and kind in one bin: one cache line.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(64))]
+pub struct Row {
+    /// Number in the worker's client table.
+    pub client: u32,
+    /// Events.
+    pub count: u32,
+    /// Addresses.
+    pub recipients: u32,
+    /// Distinct names; filled in when the bin is sealed.
+    pub distinct: u32,
+    /// Queries by type.
+    pub types: [u32; QueryType::COUNT],
+}
+
+/// Rows of one kind.
+#[derive(Default)]
+pub struct KindTable {
+    /// One row a client, in order of first appearance.
+    pub rows: Vec<Row>,
+    slots: Vec<u32>,
+}
+
+impl KindTable {
+    /// The index of a client's row, which is made if needed.
+    #[inline]
+    pub fn row_index(&mut self, client: u32, clients: usize) -> usize {
+        let at = client as usize;
+        if at >= self.slots.len() {
+            self.grow(at.max(clients));
+        }
+        let slot = self.slots[at] as usize;
+        match self.rows.get(slot) {
+            Some(row) if row.client == client => slot,
+            _ => self.new_row(client),
+        }
+    }
+
+    #[inline(never)]
+    fn new_row(&mut self, client: u32) -> usize {
+        let slot = self.rows.len();
+        self.rows.push(Row { client, ..Row::default() });
+        self.slots[client as usize] = slot as u32;
+        slot
+    }
+
+    #[cold]
+    fn grow(&mut self, least: usize) {
+        self.slots.resize((least + 1).next_power_of_two().max(1024), 0);
+        // After a release of the slots the rows are still there: point at them again.
+        for (i, row) in self.rows.iter().enumerate() {
+            if let Some(slot) = self.slots.get_mut(row.client as usize) {
+                *slot = i as u32;
+            }
+        }
+    }
+
+    fn release(&mut self) {
+        self.slots = Vec::new();
+    }
+}
+
+/// One query, written down for the sealing.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// Identity of the name.
+    pub hash: u64,
+    /// Row of the client in the table of `dns_query`.
+    pub row: u32,
+    /// Query type in the upper 4 bits, times asked in the lower 28.
+    pub what: u32,
+}
+
+/// Largest count that one [`Asked`] can hold.
+pub const ASKED_MOST: u32 = (1 << 28) - 1;
+
+/// One open bin.
+pub struct OpenBin {
+    /// Which one.
+    pub key: BinKey,
+    /// A table for each kind that occurs.
+    pub tables: [Option<Box<KindTable>>; Kind::ALL.len()],
+    /// The queries, in order of appearance or folded.
+    pub asked: Vec<Asked>,
+    /// Only names whose hash falls below `2^(64 - level)` are in `asked`.
+    pub level: u8,
+    /// Length of `asked` at which it is folded.
+    fold_at: usize,
+    /// A counter stood at its largest value.
+    pub saturated: bool,
+}
+
+/// Folding starts here; below, duplicates cost less than looking for them.
+const FOLD_FROM: usize = 1 << 16;
+
+impl OpenBin {
+    /// An empty bin.
+    #[must_use]
+    pub fn new(key: BinKey) -> Self {
+        OpenBin { key, tables: Default::default(), asked: Vec::new(), level: 0, fold_at: FOLD_FROM, saturated: false }
+    }
+
+    /// The row of a client for a kind.
+    #[inline]
+    pub fn row(&mut self, kind: Kind, client: u32, clients: usize) -> (usize, &mut Row) {
+        let table = self.tables[kind as usize].get_or_insert_with(Default::default);
+        let at = table.row_index(client, clients);
+        (at, &mut table.rows[at])
+    }
+
+    /// Writes a query down.
+    #[inline]
+    pub fn ask(&mut self, hash: u64, row: usize, query_type: QueryType, times: u32, most: usize) {
+        if self.level != 0 && !name_kept(hash, self.level) {
+            return;
+        }
+        let mut left = times;
+        loop {
+            let now = left.min(ASKED_MOST);
+            self.asked.push(Asked { hash, row: row as u32, what: ((query_type as u32) << 28) | now });
+            left -= now;
+            if left == 0 {
+                break;
+            }
+        }
+        if self.asked.len() >= self.fold_at {
+            self.fold(most);
+        }
+    }
+
+    /// Adds equal (name, client, type) together, and raises the level while more than `most` are left.
+    #[cold]
+    pub fn fold(&mut self, most: usize) {
+        self.asked.sort_unstable_by_key(|a| (a.hash, a.row, a.what >> 28));
+        self.asked.dedup_by(|later, first| {
+            let same = later.hash == first.hash && later.row == first.row && later.what >> 28 == first.what >> 28;
+            let sum = (later.what & ASKED_MOST) + (first.what & ASKED_MOST);
+            if same && sum <= ASKED_MOST {
+                first.what = (first.what & !ASKED_MOST) | sum;
+                true
+            } else {
+                false
+            }
+        });
+        while self.asked.len() > most.max(1) && self.level < 31 {
+            self.level += 1;
+            let level = self.level;
+            let keep = self.asked.partition_point(|a| name_kept(a.hash, level));
+            self.asked.truncate(keep);
+        }
+        self.fold_at = (self.asked.len() * 2).max(FOLD_FROM);
+    }
+
+    /// Gives back the memory that only a busy bin needs.
+    pub fn cool(&mut self) {
+        for table in self.tables.iter_mut().flatten() {
+            table.release();
+        }
+        self.asked.shrink_to_fit();
+    }
+
+    /// Adds a later part of the same bin, counted by a worker with another client table.
+    pub fn absorb(&mut self, other: OpenBin, mine: &mut Interner, theirs: &Interner, most: usize) {
+        self.saturated |= other.saturated;
+        let mut map: Vec<u32> = Vec::new();
+        for (kind, table) in Kind::ALL.iter().zip(other.tables) {
+            let Some(table) = table else { continue };
+            for row in &table.rows {
+                let client = mine.adopt(theirs, row.client);
+                let clients = mine.len();
+                let (at, sum) = self.row(*kind, client, clients);
+                let mut saturated = false;
+                for (to, from) in [(&mut sum.count, row.count), (&mut sum.recipients, row.recipients)]
+                    .into_iter()
+                    .chain(sum.types.iter_mut().zip(row.types))
+                {
+                    let (value, over) = to.overflowing_add(from);
+                    *to = if over { u32::MAX } else { value };
+                    saturated |= over;
+                }
+                self.saturated |= saturated;
+                if *kind == Kind::DnsQuery {
+                    map.push(at as u32);
+                }
+            }
+        }
+        self.level = self.level.max(other.level);
+        let level = self.level;
+        self.asked.retain(|a| name_kept(a.hash, level));
+        self.asked.extend(other.asked.iter().filter(|a| name_kept(a.hash, level)).filter_map(|a| {
+            map.get(a.row as usize).map(|&row| Asked { row, ..*a })
+        }));
+        if self.asked.len() >= self.fold_at {
+            self.fold(most);
+        }
+    }
+}
+
+/// Whether a name is kept at a level.
+#[inline(always)]
+#[must_use]
+pub const fn name_kept(hash: u64, level: u8) -> bool {
+    super::summary::kept((hash >> 32) as u32, level)
+}

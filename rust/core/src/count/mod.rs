@@ -1,0 +1,101 @@
+//! Counting: events become rows of per-minute tables, in bounded memory, mergeable in any split.
+//!
+//! A [`worker::Worker`] reads the lines of one part of one source in order. It keeps the bins of the
+//! last hour of each server open ([`bins`]), seals older ones into columns ([`seal`]) and ends as a
+//! partial result that still carries what only the neighbouring parts can decide: the bins at its
+//! edges, repeated lines whose predecessor stands before it, held and cancelled events ([`memory`]),
+//! and the course of its clocks ([`timeline`]). [`worker::Worker::join`] puts the parts of a source
+//! together so that the result is that of reading it in one go.
+
+pub mod address;
+pub mod bins;
+pub mod hash;
+pub mod intern;
+pub mod lookup;
+pub mod memory;
+pub mod seal;
+pub mod summary;
+pub mod table;
+pub mod timeline;
+pub mod worker;
+
+use address::Prefix;
+
+/// What is counted. Less is faster.
+#[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches of what is counted")]
+pub struct Options {
+    /// Per client (`client_traffic`); without it only `traffic`, by kind.
+    pub clients: bool,
+    /// By query type.
+    pub query_types: bool,
+    /// Distinct names and their entropy.
+    pub names: bool,
+    /// Stored summaries beside the numbers.
+    pub state: bool,
+    /// Prefixes that are inside the site.
+    pub inside: Vec<Prefix>,
+    /// Addresses that hand messages over to the server itself (content filters).
+    pub reinjection: Vec<Prefix>,
+    /// IPv6 clients are counted by prefixes of this length.
+    pub client_prefix_v6: u8,
+    /// Server name where the lines tell none.
+    pub default_server: String,
+    /// Server names for host names as spelled in lower case.
+    pub server_names: std::collections::BTreeMap<String, String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            clients: true,
+            query_types: true,
+            names: true,
+            state: false,
+            inside: Vec::new(),
+            reinjection: Vec::new(),
+            client_prefix_v6: 128,
+            default_server: "unknown".to_owned(),
+            server_names: std::collections::BTreeMap::new(),
+        }
+    }
+}
+
+/// The bounds. Each is a setting `limits.<name>` and has a counter of the same name in the summary.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Clients known to one worker; more share one name.
+    pub clients: usize,
+    /// Distinct (name, client, type) of one bin; past it names are sampled.
+    pub names_per_bin: usize,
+    /// Items of a stored summary of `traffic`.
+    pub summary_size: usize,
+    /// Items of a stored set of one client.
+    pub client_summary_size: usize,
+    /// Bins that one worker keeps open.
+    pub open_bins: usize,
+    /// Servers known to one worker; more share one name.
+    pub servers: usize,
+    /// Bytes of a line; longer ones are counted as unmatched.
+    pub line_length: usize,
+    /// Events held or cancelled that wait for their other half.
+    pub held_events: usize,
+    /// Repeated lines that wait for what stands before them.
+    pub pending_repeats: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            clients: 1 << 20,
+            names_per_bin: 1 << 18,
+            summary_size: 4096,
+            client_summary_size: 1024,
+            open_bins: 4096,
+            servers: 10_000,
+            line_length: 1 << 20,
+            held_events: 1 << 16,
+            pending_repeats: 1 << 16,
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! Sealing: an open bin becomes rows of the tables `client_traffic` and `traffic`.
+//!
+//! Here the names that were only written down are counted: once by (name, query type, side) for the
+//! distinct names, the entropy and the top share of `traffic`, once by (client, name) for the distinct
+//! names of a client. Both tables are scratch that is reused, so that they stay in the cache.
+
+use crate::event::{Kind, QueryType};
+
+use super::bins::{ASKED_MOST, BinKey, KindTable, OpenBin};
+use super::hash::{fold, process_seed};
+use super::intern::Interner;
+use super::summary::{Numbers, Summary, c_log_c, entropy};
+use super::{Limits, Options};
+
+/// Rows of one kind and bin that stand together in [`ClientColumns`].
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    /// The bin.
+    pub key: BinKey,
+    /// The kind.
+    pub kind: Kind,
+    /// Number of rows.
+    pub rows: u32,
+}
+
+/// `client_traffic` as columns; times and servers are told by the runs until they are resolved.
+#[derive(Default)]
+pub struct ClientColumns {
+    /// What the rows belong to, in order.
+    pub runs: Vec<Run>,
+    /// Views of the clients' canonical texts (see [`Interner::view`]); 0 length with `valid` unset: none.
+    pub client: Vec<u128>,
+    /// Rows without a client.
+    pub without_client: Vec<u32>,
+    /// Events.
+    pub count: Vec<u32>,
+    /// Queries by type, cut to 16 bits; what does not fit stands in `wide`.
+    pub types: [Vec<u16>; QueryType::COUNT],
+    /// Row, type and value of the counts that need more than 16 bits.
+    pub wide: Vec<(u32, u8, u32)>,
+    /// Distinct names.
+    pub distinct: Vec<u32>,
+    /// Stored summaries of the names, one after the other, and where each ends.
+    pub state: Vec<u8>,
+    /// End of each row's summary in `state`.
+    pub state_end: Vec<u64>,
+}
+
+/// One row of `traffic`.
+#[derive(Clone, Debug)]
+pub struct TrafficRow {
+    /// The bin.
+    pub key: BinKey,
+    /// The kind.
+    pub kind: Kind,
+    /// Query type; none for kinds other than DNS.
+    pub query_type: Option<QueryType>,
+    /// 0 no client, 1 inside, 2 outside.
+    pub side: u8,
+    /// Events.
+    pub count: u64,
+    /// Addresses.
+    pub recipients: u64,
+    /// Who.
+    pub clients: Numbers,
+    /// What names, for DNS queries.
+    pub names: Option<Numbers>,
+    /// Stored summary of the clients; empty if not asked for.
+    pub client_state: Box<[u8]>,
+    /// Stored summary of the names; empty if not asked for.
+    pub name_state: Box<[u8]>,
+}
+
+const SIDES: usize = 3;
+const CELLS: usize = (QueryType::COUNT + 1) * SIDES;
+/// Cell row of events that have no query type.
+const NO_TYPE: usize = QueryType::COUNT;
+
+#[derive(Clone, Copy, Default)]
+struct Cell {
+    count: u64,
+    recipients: u64,
+    clients: u64,
+    client_sum: f64,
+    client_top: u64,
+    names: u64,
+    name_total: u64,
+    name_sum: f64,
+    name_top: u64,
+}
+
+/// Seals bins; holds the scratch tables.
+#[derive(Default)]
+pub struct Sealer {
+    name_keys: Vec<(u64, u32, u32)>,
+    name_used: Vec<u32>,
+    pairs: Vec<u64>,
+    pair_used: Vec<u32>,
+}
+
+impl Sealer {
+    /// Turns a bin into rows.
+    pub fn seal(
+        &mut self,
+        mut bin: OpenBin,
+        clients: &Interner,
+        options: &Options,
+        limits: &Limits,
+        columns: &mut ClientColumns,
+        traffic: &mut Vec<TrafficRow>,
+    ) {
+        if bin.asked.len() > limits.names_per_bin {
+            bin.fold(limits.names_per_bin);
+        }
+        let key = bin.key;
+        for (kind, table) in Kind::ALL.iter().copied().zip(bin.tables.iter_mut()) {
+            let Some(table) = table else { continue };
+            let named = options.names && kind == Kind::DnsQuery;
+            let mut cells = [Cell::default(); CELLS];
+            if named {
+                self.count_pairs(&bin.asked, table, bin.level);
+            }
+            let typed = options.query_types && kind == Kind::DnsQuery;
+            tally_clients(table, clients, typed, &mut cells);
+            if named {
+                self.count_names(&bin.asked, table, clients, typed, &mut cells);
+            }
+            for (at, cell) in cells.iter().enumerate().filter(|(_, c)| c.count > 0) {
+                let row = self.traffic_row(key, kind, at, cell, table, clients, named.then_some(bin.level), options, limits);
+                traffic.push(row);
+            }
+            if named {
+                self.clear_names();
+            }
+            if options.clients {
+                append(columns, key, kind, table, clients, options);
+                if named && options.state {
+                    append_states(columns, &bin.asked, table, bin.level, limits);
+                } else if options.state {
+                    let end = columns.state.len() as u64;
+                    columns.state_end.resize(columns.count.len(), end);
+                }
+            }
+        }
+    }
+
+    /// Distinct names of each client.
+    fn count_pairs(&mut self, asked: &[super::bins::Asked], table: &mut KindTable, level: u8) {
+        let size = (asked.len() * 2).next_power_of_two().max(1024);
+        if self.pairs.len() < size {
+            self.pairs = vec![0; size];
+        }
+        let mask = self.pairs.len() - 1;
+        let seed = process_seed();
+        for a in asked {
+            // Zero marks a free place; a pair that hashes to zero is moved aside.
+            let pair = fold(a.hash ^ seed, u64::from(a.row) ^ 0xa076_1d64_78bd_642f).max(1);
+            let mut at = pair as usize & mask;
+            loop {
+                let here = self.pairs[at];
+                if here == pair {
+                    break;
+                }
+                if here == 0 {
+                    self.pairs[at] = pair;
+                    self.pair_used.push(at as u32);
+                    if let Some(row) = table.rows.get_mut(a.row as usize) {
+                        row.distinct += 1;
+                    }
+                    break;
+                }
+                at = (at + 1) & mask;
+            }
+        }
+        for &at in &self.pair_used {
+            self.pairs[at as usize] = 0;
+        }
+        self.pair_used.clear();
+        if level > 0 {
+            for row in &mut table.rows {
+                row.distinct = row.distinct.saturating_mul(1 << level);
+            }
+        }
+    }
+
+    /// Counts of each (name, query type, side), left in the scratch table.
+    fn count_names(
+        &mut self,
+        asked: &[super::bins::Asked],
+        table: &KindTable,
+        clients: &Interner,
+        typed: bool,
+        cells: &mut [Cell; CELLS],
+    ) {
+        let size = (asked.len() * 2).next_power_of_two().max(1024);
+        if self.name_keys.len() < size {
+            self.name_keys = vec![(0, 0, 0); size];
+        }
+        let mask = self.name_keys.len() - 1;
+        let seed = process_seed();
+        for a in asked {
+            let Some(row) = table.rows.get(a.row as usize) else { continue };
+            let side = clients.known(row.client).side as usize;
+            let cell = cell_of(if typed { (a.what >> 28) as usize } else { NO_TYPE }, side);
+            let times = a.what & ASKED_MOST;
+            let mut at = fold(a.hash ^ seed, cell as u64 ^ 0xd6e8_feb8_6659_fd93) as usize & mask;
+            loop {
+                let here = &mut self.name_keys[at];
+                if here.1 == 0 {
+                    *here = (a.hash, times, cell as u32);
+                    self.name_used.push(at as u32);
+                    break;
+                }
+                if here.0 == a.hash && here.2 == cell as u32 {
+                    here.1 = here.1.saturating_add(times);
+                    break;
+                }
+                at = (at + 1) & mask;
+            }
+        }
+        for &at in &self.name_used {
+            let (_, times, cell) = self.name_keys[at as usize];
+            let cell = &mut cells[cell as usize];
+            let times = u64::from(times);
+            cell.names += 1;
+            cell.name_total += times;
+            cell.name_sum += c_log_c(times);
+            cell.name_top = cell.name_top.max(times);
+        }
+    }
+
+    fn clear_names(&mut self) {
+        for &at in &self.name_used {
+            self.name_keys[at as usize] = (0, 0, 0);
+        }
+        self.name_used.clear();
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one row from the scratch of one bin; private")]
+    fn traffic_row(
+        &self,
+        key: BinKey,
+        kind: Kind,
+        at: usize,
+        cell: &Cell,
+        table: &KindTable,
+        clients: &Interner,
+        names_level: Option<u8>,
+        options: &Options,
+        limits: &Limits,
+    ) -> TrafficRow {
+        let (type_at, side) = (at / SIDES, at % SIDES);
+        let total = cell.count;
+        let mut client_state = Vec::new();
+        let mut who = Numbers {
+            distinct: cell.clients,
+            entropy: entropy(total as f64, cell.client_sum),
+            top_share: if total > 0 { cell.client_top as f64 / total as f64 } else { 0.0 },
+        };
+        if side != 0 && (options.state || cell.clients as usize > limits.summary_size) {
+            let mut s = Summary::default();
+            s.items.extend(table.rows.iter().filter_map(|row| {
+                let known = clients.known(row.client);
+                let c = if type_at == NO_TYPE { row.count } else { row.types[type_at] };
+                (known.side as usize == side && c > 0).then_some(((known.hash >> 32) as u32, u64::from(c)))
+            }));
+            s.settle(limits.summary_size);
+            who = s.numbers(total);
+            if options.state {
+                s.write(true, &mut client_state);
+            }
+        }
+        let mut name_state = Vec::new();
+        let names = names_level.map(|level| {
+            if level > 0 || options.state || cell.names as usize > limits.summary_size {
+                let mut s = Summary { level, items: Vec::with_capacity(cell.names as usize) };
+                s.items.extend(self.name_used.iter().filter_map(|&u| {
+                    let (hash, times, c) = self.name_keys[u as usize];
+                    (c as usize == at).then_some(((hash >> 32) as u32, u64::from(times)))
+                }));
+                s.settle(limits.summary_size);
+                if options.state {
+                    s.write(true, &mut name_state);
+                }
+                s.numbers(total)
+            } else {
+                let total = cell.name_total as f64;
+                Numbers {
+                    distinct: cell.names,
+                    entropy: entropy(total, cell.name_sum),
+                    top_share: if total > 0.0 { cell.name_top as f64 / total } else { 0.0 },
+                }
+            }
+        });
+        TrafficRow {
+            key,
+            kind,
+            query_type: QueryType::ALL.get(type_at).copied(),
+            side: side as u8,
+            count: total,
+            recipients: cell.recipients,
+            clients: if side == 0 { Numbers::default() } else { who },
+            names,
+            client_state: client_state.into(),
+            name_state: name_state.into(),
+        }
+    }
+}
+
+#[inline(always)]
+const fn cell_of(type_at: usize, side: usize) -> usize {
+    type_at * SIDES + side
+}
+
+/// Sums of the rows by query type and side.
+fn tally_clients(table: &KindTable, clients: &Interner, typed: bool, cells: &mut [Cell; CELLS]) {
+    let mut add = |type_at: usize, side: usize, count: u32, recipients: u32| {
+        let cell = &mut cells[cell_of(type_at, side)];
+        let c = u64::from(count);
+        cell.count += c;
+        cell.recipients += u64::from(recipients);
+        cell.clients += 1;
+        cell.client_sum += c_log_c(c);
+        cell.client_top = cell.client_top.max(c);
+    };
+    for row in table.rows.iter().filter(|r| r.count > 0) {
+        let side = clients.known(row.client).side as usize;
+        if typed {
+            for (type_at, &count) in row.types.iter().enumerate() {
+                if count > 0 {
+                    add(type_at, side, count, 0);
+                }
+            }
+        } else {
+            add(NO_TYPE, side, row.count, row.recipients);
+        }
+    }
+}
+
+fn append(columns: &mut ClientColumns, key: BinKey, kind: Kind, table: &KindTable, clients: &Interner, options: &Options) {
+    let rows = &table.rows;
+    let first = columns.count.len() as u32;
+    // Held back and then cancelled events leave rows of zero.
+    let all = rows.iter().all(|r| r.count > 0);
+    let live = |r: &&super::bins::Row| all || r.count > 0;
+    columns.client.extend(rows.iter().filter(live).map(|r| clients.view(r.client)));
+    columns.count.extend(rows.iter().filter(live).map(|r| r.count));
+    for (at, row) in rows.iter().filter(live).enumerate() {
+        if row.client == super::intern::NONE {
+            columns.without_client.push(first + at as u32);
+        }
+    }
+    if options.query_types {
+        for (q, column) in columns.types.iter_mut().enumerate() {
+            column.extend(rows.iter().filter(live).map(|r| r.types[q] as u16));
+        }
+        for (at, row) in rows.iter().filter(live).enumerate() {
+            if row.count > u32::from(u16::MAX) {
+                for (q, &value) in row.types.iter().enumerate() {
+                    if value > u32::from(u16::MAX) {
+                        columns.wide.push((first + at as u32, q as u8, value));
+                    }
+                }
+            }
+        }
+    }
+    if options.names {
+        columns.distinct.extend(rows.iter().filter(live).map(|r| r.distinct));
+    }
+    let added = columns.count.len() as u32 - first;
+    if added > 0 {
+        columns.runs.push(Run { key, kind, rows: added });
+    }
+}
+
+/// Stored sets of the names of each client; the numbers of rows past the size become the sets'.
+fn append_states(
+    columns: &mut ClientColumns,
+    asked: &[super::bins::Asked],
+    table: &KindTable,
+    level: u8,
+    limits: &Limits,
+) {
+    let mut pairs: Vec<(u32, u32)> = asked.iter().map(|a| (a.row, (a.hash >> 32) as u32)).collect();
+    pairs.sort_unstable();
+    pairs.dedup();
+    let mut rest = pairs.as_slice();
+    let mut at = columns.state_end.len();
+    let mut set = Summary::default();
+    for (index, row) in table.rows.iter().enumerate() {
+        let mine = rest.partition_point(|p| p.0 <= index as u32);
+        let (here, later) = rest.split_at(mine);
+        rest = later;
+        if row.count == 0 {
+            continue;
+        }
+        set.level = level;
+        set.items.clear();
+        set.items.extend(here.iter().map(|p| (p.1, 1)));
+        set.settle(limits.client_summary_size);
+        if let Some(distinct) = columns.distinct.get_mut(at) {
+            *distinct = set.numbers(1).distinct as u32;
+        }
+        set.write(false, &mut columns.state);
+        columns.state_end.push(columns.state.len() as u64);
+        at += 1;
+    }
+}

@@ -1,0 +1,781 @@
+//! The worker: lines of one part of one source, in order, become bins.
+
+use std::collections::BTreeMap;
+
+use hashbrown::HashMap;
+
+use crate::dialect::Dialect;
+use crate::event::{Event, Kind, Memory as Relation, QueryType, Verdict};
+use crate::syslog::header::{self, Clock, Header, Scratch};
+use crate::syslog::repeat;
+
+use super::bins::{BinKey, OpenBin};
+use super::hash::{fold, name_hash};
+use super::intern::{Interner, NONE};
+use super::lookup::{TagCache, TimeCache};
+use super::memory::{Half, Held, Memory};
+use super::seal::{ClientColumns, Sealer, TrafficRow};
+use super::timeline::{Course, YEAR_MINUTES, Years};
+use super::{Limits, Options};
+
+/// Minutes for which a bin stays open behind the newest of its server: late lines and cancels within
+/// them find the bin as it was. Later lines open the bin again and are counted as `late`.
+pub const OPEN_MINUTES: i64 = super::memory::HORIZON_SECONDS / 60;
+/// Behind this many minutes a bin gives back what only a busy bin needs.
+const BUSY_MINUTES: i64 = 3;
+
+/// What became of the lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Lines read.
+    pub lines: u64,
+    /// Lines that were counted as events.
+    pub matched: u64,
+    /// Lines of a known kind that is not counted.
+    pub ignored: u64,
+    /// Lines that nobody understood.
+    pub unmatched: u64,
+    /// Lines by dialect.
+    pub dialects: BTreeMap<&'static str, u64>,
+    /// Unmatched lines by reason.
+    pub reasons: BTreeMap<&'static str, u64>,
+    /// Bounds that were reached, and lines that came late.
+    pub shed: BTreeMap<&'static str, u64>,
+}
+
+impl Tally {
+    /// Adds another tally.
+    pub fn add(&mut self, other: &Tally) {
+        self.lines += other.lines;
+        self.matched += other.matched;
+        self.ignored += other.ignored;
+        self.unmatched += other.unmatched;
+        for (mine, theirs) in [
+            (&mut self.dialects, &other.dialects),
+            (&mut self.reasons, &other.reasons),
+            (&mut self.shed, &other.shed),
+        ] {
+            for (name, n) in theirs {
+                *mine.entry(name).or_default() += n;
+            }
+        }
+    }
+}
+
+/// What the last line of a server was, for "last message repeated N times".
+#[derive(Clone, Copy, Debug)]
+enum Last {
+    Event(Counted),
+    Ignored,
+    Unmatched,
+}
+
+/// An event as it was counted.
+#[derive(Clone, Copy, Debug)]
+struct Counted {
+    kind: Kind,
+    client: u32,
+    query_type: QueryType,
+    hash: u64,
+    recipients: u32,
+}
+
+/// A repeated line whose predecessor stands before this part.
+#[derive(Clone, Copy, Debug)]
+struct Repeat {
+    key: BinKey,
+    times: u32,
+}
+
+/// One server's lines on one clock.
+struct Stream {
+    server: u32,
+    clock: Clock,
+    course: Course,
+    /// Current minute and where its bin stands.
+    minute: i64,
+    segment: u16,
+    bin: usize,
+    /// Open bins by segment and minute.
+    open: BTreeMap<(u16, i64), usize>,
+    last: Option<Last>,
+}
+
+const NO_MINUTE: i64 = i64::MIN;
+
+/// Counts the lines of one part of one source.
+pub struct Worker {
+    options: Options,
+    limits: Limits,
+    /// Clients known.
+    pub clients: Interner,
+    /// Server names, by number.
+    pub servers: Vec<String>,
+    server_ids: HashMap<Vec<u8>, u32, foldhash::quality::RandomState>,
+    server_names: HashMap<String, u32, foldhash::quality::RandomState>,
+    streams: Vec<Stream>,
+    /// Stream of a server and clock, by `server * 3 + clock`.
+    stream_ids: Vec<u32>,
+    bins: Vec<Option<OpenBin>>,
+    free: Vec<usize>,
+    open: usize,
+    /// Columns of sealed bins.
+    pub columns: ClientColumns,
+    /// Rows of sealed bins.
+    pub traffic: Vec<TrafficRow>,
+    sealer: Sealer,
+    /// What became of the lines, but for the counters kept below.
+    pub tally: Tally,
+    by_dialect: [u64; 32],
+    matched: u64,
+    ignored: u64,
+    years: Years,
+    memory: Memory,
+    repeats: Vec<Repeat>,
+    times: [Option<TimeCache>; 2],
+    tags: TagCache,
+    scratch: Scratch,
+    need_client: bool,
+}
+
+impl Worker {
+    /// A worker that has read nothing.
+    #[must_use]
+    pub fn new(options: &Options, limits: &Limits) -> Self {
+        Worker {
+            options: options.clone(),
+            limits: limits.clone(),
+            clients: Interner::new(&options.inside, &options.reinjection, options.client_prefix_v6, limits.clients),
+            servers: Vec::new(),
+            server_ids: HashMap::default(),
+            server_names: HashMap::default(),
+            streams: Vec::new(),
+            stream_ids: Vec::new(),
+            bins: Vec::new(),
+            free: Vec::new(),
+            open: 0,
+            columns: ClientColumns::default(),
+            traffic: Vec::new(),
+            sealer: Sealer::default(),
+            tally: Tally::default(),
+            by_dialect: [0; 32],
+            matched: 0,
+            ignored: 0,
+            years: Years::default(),
+            memory: Memory::default(),
+            repeats: Vec::new(),
+            times: [None, None],
+            tags: TagCache::default(),
+            scratch: Scratch::default(),
+            need_client: options.clients || !options.inside.is_empty(),
+        }
+    }
+
+    /// Years passed over the lines without a year.
+    #[must_use]
+    pub fn years(&self) -> Years {
+        self.years
+    }
+
+    /// Number of a stream's server, its clock and its course.
+    #[must_use]
+    pub fn stream(&self, id: u32) -> Option<(u32, Clock, &Course)> {
+        self.streams.get(id as usize).map(|s| (s.server, s.clock, &s.course))
+    }
+
+    /// Number of streams.
+    #[must_use]
+    pub fn streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// A bound was reached `n` times.
+    pub fn shed(&mut self, name: &'static str, n: u64) {
+        if n > 0 {
+            *self.tally.shed.entry(name).or_default() += n;
+        }
+    }
+
+    /// Counts a line that was too long to be read.
+    pub fn too_long(&mut self) {
+        self.tally.lines += 1;
+        self.unmatched("line too long");
+        self.shed("line_length", 1);
+    }
+
+    /// Reads complete lines (the last may lack its end).
+    pub fn lines(&mut self, block: &[u8]) {
+        let mut from = 0;
+        for end in memchr::memchr_iter(b'\n', block) {
+            if let Some(line) = block.get(from..end) {
+                self.line(line);
+            }
+            from = end + 1;
+        }
+        if let Some(line) = block.get(from..)
+            && !line.is_empty()
+        {
+            self.line(line);
+        }
+    }
+
+    /// Reads one line.
+    #[inline]
+    pub fn line(&mut self, line: &[u8]) {
+        self.tally.lines += 1;
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if let Some(time) = &self.times[0]
+            && let Some(at) = time.matches(line)
+            && let Some(rest) = line.get(at..)
+        {
+            let (clock, minute, bind) = (time.clock, time.minute, time.is_bind());
+            if let Some(found) = self.tags.find(rest, bind)
+                && let Some(dialect) = found.tag.dialect
+                && !found.message.starts_with(b"message repeated ")
+                && !found.message.starts_with(b"last message ")
+            {
+                let Some(stream) = self.stream_of(found.tag.server, clock) else { return };
+                if self.streams[stream].minute != minute_of(clock, minute, &self.years) {
+                    self.turn(stream, clock, minute);
+                }
+                self.by_dialect[dialect as usize] += 1;
+                self.verdict(stream, dialect.parse(found.program, found.pid, found.message), 1);
+                return;
+            }
+        }
+        self.slow_line(line);
+    }
+
+    #[inline]
+    fn stream_of(&mut self, server: u32, clock: Clock) -> Option<usize> {
+        match self.stream_ids.get(server as usize * 3 + clock as usize) {
+            Some(&id) if id != u32::MAX => Some(id as usize),
+            _ => self.new_stream(server, clock),
+        }
+    }
+
+    #[cold]
+    fn new_stream(&mut self, server: u32, clock: Clock) -> Option<usize> {
+        let at = server as usize * 3 + clock as usize;
+        if self.stream_ids.len() <= at {
+            self.stream_ids.resize(at + 3, u32::MAX);
+        }
+        let id = self.streams.len();
+        self.stream_ids[at] = id as u32;
+        self.streams.push(Stream {
+            server,
+            clock,
+            course: Course::default(),
+            minute: NO_MINUTE,
+            segment: 0,
+            bin: 0,
+            open: BTreeMap::new(),
+            last: None,
+        });
+        Some(id)
+    }
+
+    fn server_id(&mut self, host: &[u8]) -> u32 {
+        if let Some(&id) = self.server_ids.get(host) {
+            return id;
+        }
+        let lower = String::from_utf8_lossy(host).to_ascii_lowercase();
+        let name = if host.is_empty() {
+            self.options.default_server.clone()
+        } else {
+            self.options.server_names.get(&lower).cloned().unwrap_or(lower)
+        };
+        let id = match self.server_names.get(&name) {
+            Some(&id) => id,
+            None if self.servers.len() < self.limits.servers => self.server_by_name(&name),
+            None => {
+                self.shed("servers", 1);
+                self.server_by_name(super::intern::SHED_NAME)
+            }
+        };
+        if self.server_ids.len() < self.limits.servers.saturating_mul(2) {
+            self.server_ids.insert(host.to_vec(), id);
+        }
+        id
+    }
+
+    /// The way of a line that the caches do not know.
+    #[inline(never)]
+    fn slow_line(&mut self, line: &[u8]) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let header = header::parse(line, &mut scratch);
+        self.parsed(line, &header);
+        self.scratch = scratch;
+    }
+
+    fn parsed(&mut self, line: &[u8], header: &Header<'_>) {
+        let Some(stamp) = header.stamp else {
+            self.unmatched(if header.message.is_empty() { "empty line" } else { "no time" });
+            return;
+        };
+        // A line that names no host but a repetition speaks of the line before it.
+        let server = self.server_id(header.host);
+        let Some(stream) = self.stream_of(server, stamp.clock) else { return };
+        self.turn(stream, stamp.clock, stamp.seconds.div_euclid(60));
+        if header.program.is_empty()
+            && let Some(times) = repeat::last_message(header.message)
+        {
+            self.repeated(stream, times);
+            return;
+        }
+        let (times, message) = match repeat::wrapped(header.message) {
+            Some((times, inner)) => (times, inner),
+            None => (1, header.message),
+        };
+        let dialect = if header.program.is_empty() {
+            Dialect::of_message(message)
+        } else {
+            Dialect::of_program(header.program)
+        };
+        self.learn(line, header, server, dialect);
+        match dialect {
+            Some(dialect) => {
+                self.by_dialect[dialect as usize] += 1;
+                self.verdict(stream, dialect.parse(header.program, header.pid, message), times);
+            }
+            None => {
+                self.streams[stream].last = Some(Last::Unmatched);
+                self.unmatched(if header.program.is_empty() { "no program" } else { "unknown program" });
+            }
+        }
+    }
+
+    fn learn(&mut self, line: &[u8], header: &Header<'_>, server: u32, dialect: Option<Dialect>) {
+        let known = self.times[0].as_ref().and_then(|t| t.matches(line)).is_some();
+        if !known {
+            let earlier = self.times[1].filter(|t| t.matches(line).is_some());
+            let time = earlier.or_else(|| TimeCache::learn(line, header));
+            if time.is_some() {
+                self.times.swap(0, 1);
+                self.times[0] = time;
+            }
+        }
+        if let Some(time) = self.times[0]
+            && let Some(rest) = time.matches(line).and_then(|at| line.get(at..))
+        {
+            self.tags.learn(rest, header, time.is_bind(), server, dialect);
+        }
+    }
+
+    /// Moves a stream to the minute of its next line.
+    fn turn(&mut self, stream: usize, clock: Clock, minute: i64) {
+        let minute = if clock == Clock::Yearless { self.years.advance(minute) } else { minute };
+        let s = &mut self.streams[stream];
+        if s.minute == minute {
+            return;
+        }
+        let segment = s.course.advance(clock, minute);
+        s.minute = minute;
+        s.segment = segment;
+        let key = BinKey { minute, segment, stream: stream as u32 };
+        let place = s.open.get(&(segment, minute)).copied();
+        let bin = place.unwrap_or_else(|| self.open_bin(key));
+        self.streams[stream].bin = bin;
+    }
+
+    fn open_bin(&mut self, key: BinKey) -> usize {
+        let at = match self.free.pop() {
+            Some(at) => {
+                self.bins[at] = Some(OpenBin::new(key));
+                at
+            }
+            None => {
+                self.bins.push(Some(OpenBin::new(key)));
+                self.bins.len() - 1
+            }
+        };
+        self.open += 1;
+        let s = &mut self.streams[key.stream as usize];
+        s.open.insert((key.segment, key.minute), at);
+        let newest = s.course.newest;
+        let first = s.course.ends.map_or(key.minute, |e| e.0);
+        if key.minute < newest - OPEN_MINUTES {
+            *self.tally.shed.entry("late").or_default() += 1;
+        }
+        // The first hour stays open as well: what comes before this part may add to it.
+        let old: Vec<(u16, i64)> = s
+            .open
+            .keys()
+            .filter(|(_, m)| *m < newest - OPEN_MINUTES && (*m - first).abs() > OPEN_MINUTES && *m != key.minute)
+            .copied()
+            .collect();
+        let busy: Vec<usize> = s.open.iter().filter(|((_, m), _)| *m == newest - BUSY_MINUTES).map(|(_, &b)| b).collect();
+        for place in busy {
+            if let Some(bin) = &mut self.bins[place] {
+                bin.cool();
+            }
+        }
+        for bin in old {
+            self.seal(key.stream as usize, bin);
+        }
+        if self.open > self.limits.open_bins {
+            self.seal_surplus(key);
+        }
+        at
+    }
+
+    /// Seals the oldest bins when more are open than allowed.
+    #[cold]
+    fn seal_surplus(&mut self, keep: BinKey) {
+        let mut all: Vec<(i64, usize, (u16, i64))> = Vec::with_capacity(self.open);
+        for (id, s) in self.streams.iter().enumerate() {
+            all.extend(s.open.keys().map(|k| (s.course.newest - k.1, id, *k)));
+        }
+        all.sort_unstable_by(|a, b| b.cmp(a));
+        all.retain(|(_, id, k)| (*id as u32, *k) != (keep.stream, (keep.segment, keep.minute)));
+        all.truncate(self.open / 4 + 1);
+        self.shed("open_bins", all.len() as u64);
+        for (_, id, key) in all {
+            self.seal(id, key);
+        }
+    }
+
+    fn seal(&mut self, stream: usize, key: (u16, i64)) {
+        let s = &mut self.streams[stream];
+        let Some(at) = s.open.remove(&key) else { return };
+        if s.bin == at && s.minute == key.1 {
+            s.minute = NO_MINUTE;
+        }
+        let Some(bin) = self.bins[at].take() else { return };
+        self.free.push(at);
+        self.open -= 1;
+        self.seal_bin(bin);
+    }
+
+    fn seal_bin(&mut self, bin: OpenBin) {
+        if bin.saturated {
+            self.shed("saturated", 1);
+        }
+        if bin.level > 0 {
+            self.shed("names_per_bin", 1);
+        }
+        self.sealer.seal(bin, &self.clients, &self.options, &self.limits, &mut self.columns, &mut self.traffic);
+    }
+
+    /// Seals every bin. Nothing can be joined afterwards.
+    pub fn seal_all(&mut self) {
+        for stream in 0..self.streams.len() {
+            let keys: Vec<(u16, i64)> = self.streams[stream].open.keys().copied().collect();
+            for key in keys {
+                self.seal(stream, key);
+            }
+        }
+        for repeat in std::mem::take(&mut self.repeats) {
+            let _ = repeat;
+            self.unmatched("repetition of nothing");
+        }
+        let (clients, unparsed, evicted) = (self.clients.shed, self.clients.unparsed, self.memory.evicted);
+        self.shed("clients", clients);
+        self.shed("client_unparsed", unparsed);
+        self.shed("held_events", evicted);
+    }
+
+    /// The tally with every counter in it.
+    #[must_use]
+    pub fn full_tally(&self) -> Tally {
+        let mut tally = self.tally.clone();
+        tally.matched += self.matched;
+        tally.ignored += self.ignored;
+        for dialect in Dialect::ALL {
+            let n = self.by_dialect[*dialect as usize];
+            if n > 0 {
+                *tally.dialects.entry(dialect.name()).or_default() += n;
+            }
+        }
+        tally
+    }
+
+    fn unmatched(&mut self, reason: &'static str) {
+        self.tally.unmatched += 1;
+        *self.tally.reasons.entry(reason).or_default() += 1;
+    }
+
+    #[inline]
+    fn verdict(&mut self, stream: usize, verdict: Verdict<'_>, times: u32) {
+        match verdict {
+            Verdict::Event(event) => {
+                self.matched += 1;
+                let last = self.event(stream, &event, times);
+                self.streams[stream].last = Some(Last::Event(last));
+            }
+            Verdict::Ignored(_) => {
+                self.ignored += 1;
+                self.streams[stream].last = Some(Last::Ignored);
+            }
+            Verdict::Unmatched(reason) => {
+                self.streams[stream].last = Some(Last::Unmatched);
+                self.unmatched(reason);
+            }
+        }
+    }
+
+    #[inline]
+    fn event(&mut self, stream: usize, event: &Event<'_>, times: u32) -> Counted {
+        let mut kind = event.kind;
+        let wanted = self.need_client || (kind == Kind::SmtpAccepted && !self.options.reinjection.is_empty());
+        let client = if wanted { self.clients.id(event.client) } else { NONE };
+        if kind == Kind::SmtpAccepted && self.clients.known(client).reinjection {
+            kind = Kind::SmtpReinjected;
+        }
+        let named = self.options.names && kind == Kind::DnsQuery && !event.name.is_empty();
+        let hash = if named { name_hash(event.name).max(1) } else { 0 };
+        let counted =
+            Counted { kind, client, query_type: event.query_type, hash, recipients: event.recipients };
+        match event.memory {
+            Relation::None => self.count(stream, counted, times),
+            _ => self.remember(stream, event.memory, counted, times),
+        }
+        counted
+    }
+
+    #[inline]
+    fn count(&mut self, stream: usize, event: Counted, times: u32) {
+        let at = self.streams[stream].bin;
+        let clients = self.clients.len();
+        // Without per-client tables all clients of a side share a row.
+        if let Some(Some(bin)) = self.bins.get_mut(at) {
+            add(bin, event, times, clients, self.limits.names_per_bin);
+        }
+    }
+
+    #[cold]
+    fn remember(&mut self, stream: usize, relation: Relation<'_>, event: Counted, times: u32) {
+        let s = &self.streams[stream];
+        let key = BinKey { minute: s.minute, segment: s.segment, stream: stream as u32 };
+        let most = self.limits.held_events;
+        match relation {
+            Relation::None => self.count(stream, event, times),
+            Relation::Hold(id) => {
+                let id = identifier(&self.servers[s.server as usize], id);
+                let held = Held { key, kind: event.kind, client: event.client, recipients: event.recipients };
+                for _ in 0..times {
+                    if self.memory.hold(id, held, most) {
+                        self.count(stream, event, 1);
+                    }
+                }
+            }
+            Relation::Cancel(id) => {
+                let id = identifier(&self.servers[s.server as usize], id);
+                self.count(stream, event, times);
+                if let Some(held) = self.memory.cancel(id, key, most) {
+                    self.take_back(held);
+                }
+            }
+        }
+    }
+
+    /// Takes a counted event back from its bin, which is open within the horizon.
+    fn take_back(&mut self, held: Held) {
+        let clients = self.clients.len();
+        let place = self
+            .streams
+            .get(held.key.stream as usize)
+            .and_then(|s| s.open.get(&(held.key.segment, held.key.minute)))
+            .copied();
+        match place.and_then(|at| self.bins[at].as_mut()) {
+            Some(bin) => {
+                let (_, row) = bin.row(held.kind, held.client, clients);
+                row.count = row.count.saturating_sub(1);
+                row.recipients = row.recipients.saturating_sub(held.recipients);
+            }
+            None => self.shed("late_cancel", 1),
+        }
+    }
+
+    /// "last message repeated N times".
+    fn repeated(&mut self, stream: usize, times: u32) {
+        match self.streams[stream].last {
+            Some(Last::Event(event)) => {
+                self.matched += 1;
+                self.count(stream, event, times);
+            }
+            Some(Last::Ignored) => self.ignored += 1,
+            Some(Last::Unmatched) => self.unmatched("repetition of an unmatched line"),
+            None => {
+                let s = &self.streams[stream];
+                let key = BinKey { minute: s.minute, segment: s.segment, stream: stream as u32 };
+                if self.repeats.len() < self.limits.pending_repeats {
+                    self.repeats.push(Repeat { key, times });
+                } else {
+                    self.unmatched("repetition of nothing");
+                    self.shed("pending_repeats", 1);
+                }
+            }
+        }
+    }
+
+    /// Joins the part of the source that follows this one.
+    pub fn join(&mut self, mut later: Worker) -> Joined {
+        let year_shift = self.years.shift_for(&later.years) * YEAR_MINUTES;
+        // Streams of the later part under this part's numbers, and how their bins move.
+        let mut map = Vec::with_capacity(later.streams.len());
+        for s in &later.streams {
+            let server = self.server_by_name(&later.servers[s.server as usize]);
+            let Some(mine) = self.stream_of(server, s.clock) else { continue };
+            let shift = if s.clock == Clock::Yearless { year_shift } else { 0 };
+            let segments = self.streams[mine].course.segments_for(s.clock, &s.course, shift);
+            map.push(Moved { stream: mine as u32, minutes: shift, segments });
+        }
+        let moved = |key: BinKey| -> BinKey {
+            let m = map[key.stream as usize];
+            BinKey {
+                minute: key.minute + m.minutes,
+                segment: (key.segment + m.segments).min(super::timeline::STEPS_MOST as u16),
+                stream: m.stream,
+            }
+        };
+        // Repetitions at the later part's head are of this part's last lines.
+        for repeat in std::mem::take(&mut later.repeats) {
+            let key = moved(repeat.key);
+            match self.streams[key.stream as usize].last {
+                Some(Last::Event(event)) => {
+                    self.matched += 1;
+                    let at = self.bin_at(key);
+                    let clients = self.clients.len();
+                    if let Some(bin) = &mut self.bins[at] {
+                        add(bin, event, repeat.times, clients, self.limits.names_per_bin);
+                    }
+                }
+                Some(Last::Ignored) => self.ignored += 1,
+                Some(Last::Unmatched) => self.unmatched("repetition of an unmatched line"),
+                None => self.repeats.push(Repeat { key, times: repeat.times }),
+            }
+        }
+        // Open bins.
+        for (id, s) in later.streams.iter_mut().enumerate() {
+            let m = map[id];
+            for (_, at) in std::mem::take(&mut s.open) {
+                let Some(mut bin) = later.bins[at].take() else { continue };
+                bin.key = moved(bin.key);
+                let place = self.bin_at(bin.key);
+                if let Some(mine) = &mut self.bins[place] {
+                    mine.absorb(bin, &mut self.clients, &later.clients, self.limits.names_per_bin);
+                }
+            }
+            let mine = &mut self.streams[m.stream as usize];
+            mine.course.join(s.clock, &s.course, m.minutes);
+            mine.minute = NO_MINUTE;
+            if let Some(last) = s.last {
+                mine.last = Some(match last {
+                    Last::Event(event) => {
+                        Last::Event(Counted { client: self.clients.adopt(&later.clients, event.client), ..event })
+                    }
+                    other => other,
+                });
+            }
+        }
+        // Halves of events.
+        let most = self.limits.held_events;
+        let halves: Vec<(u64, Half)> = later.memory.drain().collect();
+        for (id, half) in halves {
+            match half {
+                Half::Cancel(key) => {
+                    if let Some(held) = self.memory.cancel(id, moved(key), most) {
+                        self.take_back(held);
+                    }
+                }
+                Half::Held(held) => {
+                    let held =
+                        Held { key: moved(held.key), client: self.clients.adopt(&later.clients, held.client), ..held };
+                    if !self.memory.hold(id, held, most) {
+                        self.take_back(held);
+                    }
+                }
+            }
+        }
+        self.memory.evicted += later.memory.evicted;
+        self.years.join(&later.years);
+        self.tally.add(&later.tally);
+        self.matched += later.matched;
+        self.ignored += later.ignored;
+        for (mine, theirs) in self.by_dialect.iter_mut().zip(later.by_dialect) {
+            *mine += theirs;
+        }
+        self.clients.shed += later.clients.shed;
+        self.clients.unparsed += later.clients.unparsed;
+        for run in &mut later.columns.runs {
+            run.key = moved(run.key);
+        }
+        for row in &mut later.traffic {
+            row.key = moved(row.key);
+        }
+        self.traffic.append(&mut later.traffic);
+        Joined { columns: later.columns, arena: later.clients }
+    }
+
+    fn server_by_name(&mut self, name: &str) -> u32 {
+        if let Some(&id) = self.server_names.get(name) {
+            return id;
+        }
+        let id = self.servers.len() as u32;
+        self.servers.push(name.to_owned());
+        self.server_names.insert(name.to_owned(), id);
+        id
+    }
+
+    /// The place of a bin, opened if needed, without sealing others.
+    fn bin_at(&mut self, key: BinKey) -> usize {
+        let s = &mut self.streams[key.stream as usize];
+        if let Some(&at) = s.open.get(&(key.segment, key.minute)) {
+            return at;
+        }
+        let at = self.bins.len();
+        self.bins.push(Some(OpenBin::new(key)));
+        s.open.insert((key.segment, key.minute), at);
+        self.open += 1;
+        at
+    }
+}
+
+/// Sealed columns of a joined part, with the client table that their views point into.
+pub struct Joined {
+    /// The columns.
+    pub columns: ClientColumns,
+    /// Its client table.
+    pub arena: Interner,
+}
+
+#[derive(Clone, Copy)]
+struct Moved {
+    stream: u32,
+    minutes: i64,
+    segments: u16,
+}
+
+/// The minute as a stream keeps it, if no year has passed since the last line.
+#[inline(always)]
+fn minute_of(clock: Clock, minute: i64, years: &Years) -> i64 {
+    if clock == Clock::Yearless { years.last * YEAR_MINUTES + minute } else { minute }
+}
+
+#[inline(always)]
+fn add(bin: &mut OpenBin, event: Counted, times: u32, clients: usize, names_most: usize) {
+    let (at, row) = bin.row(event.kind, event.client, clients);
+    let mut over = false;
+    let mut plus = |to: &mut u32, n: u32| {
+        let (value, o) = to.overflowing_add(n);
+        *to = if o { u32::MAX } else { value };
+        over |= o;
+    };
+    plus(&mut row.count, times);
+    if event.kind == Kind::DnsQuery {
+        plus(&mut row.types[event.query_type as usize], times);
+    } else {
+        plus(&mut row.recipients, event.recipients.saturating_mul(times));
+    }
+    if over {
+        bin.saturated = true;
+    }
+    if event.hash != 0 {
+        bin.ask(event.hash, at, event.query_type, times, names_most);
+    }
+}
+
+fn identifier(server: &str, id: &[u8]) -> u64 {
+    fold(name_hash(server.as_bytes()), name_hash(id) ^ 0x9e37_79b9_7f4a_7c15)
+}
