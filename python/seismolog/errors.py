@@ -1,15 +1,17 @@
 """The one family of errors, and how each becomes an exit status and a sentence.
 
-Every error that a user can meet is a :class:`SeismologError`. It knows the exit status that it stands for (2 bad
-usage or configuration, 3 input could not be read, 4 a service could not be reached), where it happened (file, line,
-key), what was expected, and the mend. The command line catches this one class, prints :meth:`SeismologError.render`
-and exits with :attr:`SeismologError.exit_code`; anything else that escapes is a bug and keeps its traceback.
+Every error that a user can meet is a :class:`SeismologError`. It knows the exit status that it stands for
+(2 bad usage or configuration, 3 input could not be read, 4 a service could not be reached), where it
+happened (file, line, key), what was expected, and the mend. The command line catches this one class, prints
+:meth:`SeismologError.render` and exits with :attr:`SeismologError.exit_code`; anything else that escapes is
+a bug and keeps its traceback.
 
-The counting core raises its own classes (``seismolog._core.InputError`` and ``UsageError``): :func:`from_core` turns
-one into the matching member of this family, :func:`core_errors` does it for a block.
+The counting core raises its own classes (``seismolog._core.InputError`` and ``UsageError``):
+:func:`from_core` turns one into the matching member of this family, :func:`core_errors` does it for a
+block.
 
-Limits: an error text may quote names that came out of a log or a file system. They are escaped here (control and
-bidirectional characters), because the text ends on a terminal.
+Limits: an error text may quote names that came out of a log or a file system. They are escaped here
+(control and bidirectional characters), because the text ends on a terminal.
 """
 
 from __future__ import annotations
@@ -38,9 +40,9 @@ _UNSAFE = {
 
 
 def escape(text: str) -> str:
-    """Text with control and bidirectional characters made visible, for a terminal.
+    r"""Text with control and bidirectional characters made visible, for a terminal.
 
-    Bytes of a file name that are no UTF-8 (surrogates in Python) become ``\\xNN`` as well.
+    Bytes of a file name that are no UTF-8 (surrogates in Python) become ``\xNN`` as well.
     """
     shown = text.translate(_UNSAFE)
     return shown.encode("utf-8", "backslashreplace").decode("utf-8")
@@ -83,7 +85,7 @@ class SeismologError(Exception):
         self.mend = mend
 
     def render(self) -> str:
-        """The error as lines for a terminal: place and message, then ``expected:`` and ``mend:`` where known."""
+        """The error for a terminal: place and message, then ``expected:`` and ``mend:`` where known."""
         place = ""
         if self.file is not None:
             place = self.file if self.line is None else f"{self.file}:{self.line}"

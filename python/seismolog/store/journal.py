@@ -1,0 +1,164 @@
+"""Which sources are in the store, and which writing of each is the true one.
+
+The table ``source`` is a journal: entries are appended and never changed, and the entry with the highest
+revision of a source says what holds. An entry names the *generation* of that source's rows; rows of any
+other generation are invisible to readers. So one append to this table, one atomic Delta commit, switches
+any number of sources in all tables at once: new ones appear, replaced ones vanish, and no reader sees a
+half.
+
+Generations and revisions come out of one rising sequence of integers. Every commit, to any table, carries
+the highest number that it uses as an application transaction; a writer starts above all of them, also above
+those of a writer that died before its journal entry. So a number is never used twice, and rows without an
+entry stay invisible for good.
+
+Limits: the journal is read whole (some hundred bytes for each file ever analysed, plus the open state at
+its edges, which is read only when asked for).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import polars as pl
+
+from seismolog.store.schema import TABLES
+from seismolog.store.table import DeltaFiles
+
+__all__ = ["Coverage", "Journal", "SourceEntry", "fold"]
+
+#: An entry has a field ``bytes``, the length of its content.
+Blob = bytes
+
+State = Literal["current", "replaced", "removed", "expired"]
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """The stretch of bins in which a source has events of one kind on one server (inclusive)."""
+
+    server: str
+    kind: str
+    first: datetime
+    last: datetime
+    events: int
+
+
+@dataclass(frozen=True)
+class SourceEntry:
+    """One source as the journal has it; the fields are the columns of the table ``source``."""
+
+    source: str
+    generation: int
+    revision: int = 0
+    state: State = "current"
+    replaced_by: str | None = None
+    recorded_at: datetime | None = None
+    origin: str = "archive"
+    paths: tuple[str, ...] = ()
+    compression: str | None = None
+    compressed_bytes: int | None = None
+    mtime_ns: int | None = None
+    bytes: int = 0
+    head_hash: str = ""
+    full_hash: str | None = None
+    servers: tuple[str, ...] = ()
+    dialects: dict[str, int] = field(default_factory=dict)
+    lines: int = 0
+    matched: int = 0
+    ignored: int = 0
+    unmatched: int = 0
+    first_time: datetime | None = None
+    last_time: datetime | None = None
+    year_guessed: bool = False
+    timezone_guessed: bool = False
+    error: dict[str, Any] | None = None
+    fingerprint: str = ""
+    coverage: tuple[Coverage, ...] = ()
+    edges: Blob | None = None
+
+    def row(self) -> dict[str, Any]:
+        """The entry as a row of the table."""
+        return {
+            **{n: getattr(self, n) for n in TABLES["source"].names},
+            "recorded_at": self.recorded_at or datetime.now(UTC),
+            "paths": list(self.paths),
+            "servers": list(self.servers),
+            "dialects": json.dumps(self.dialects, sort_keys=True),
+            "error": None if self.error is None else json.dumps(self.error),
+            "coverage": json.dumps(
+                [[c.server, c.kind, c.first.isoformat(), c.last.isoformat(), c.events] for c in self.coverage]
+            ),
+        }
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> SourceEntry:
+        """The entry of a row of the table; columns that were not read keep their defaults."""
+        coverage = tuple(
+            Coverage(server, kind, datetime.fromisoformat(first), datetime.fromisoformat(last), events)
+            for server, kind, first, last, events in json.loads(row.get("coverage") or "[]")
+        )
+        plain = {n: v for n, v in row.items() if v is not None and n in cls.__dataclass_fields__}
+        error = row.get("error")
+        return cls(
+            **{
+                **plain,
+                "paths": tuple(row.get("paths") or ()),
+                "servers": tuple(row.get("servers") or ()),
+                "dialects": json.loads(row.get("dialects") or "{}"),
+                "error": None if error is None else json.loads(error),
+                "coverage": coverage,
+            }
+        )
+
+
+def fold(rows: pl.DataFrame) -> pl.DataFrame:
+    """The entry with the highest revision of each source."""
+    return rows.sort("revision").unique("source", keep="last", maintain_order=True)
+
+
+class Journal:
+    """The table ``source``, read as a journal."""
+
+    def __init__(self, files: DeltaFiles) -> None:
+        self.files = files
+        self._version = -2
+        self._entries: dict[str, SourceEntry] = {}
+
+    def entries(self) -> dict[str, SourceEntry]:
+        """What holds for each source that was ever recorded, without ``edges``, at the newest version."""
+        self.files.open()
+        if self.files.version != self._version:
+            names = [n for n in TABLES["source"].names if n != "edges"]
+            frame = self.files.scan(self.files.files()).select(names).collect()
+            self._entries = {r["source"]: SourceEntry.from_row(r) for r in fold(frame).iter_rows(named=True)}
+            self._version = self.files.version
+        return self._entries
+
+    def current(self) -> dict[str, SourceEntry]:
+        """The entries whose rows are visible."""
+        return {s: e for s, e in self.entries().items() if e.state == "current"}
+
+    def edges(self) -> dict[str, Blob]:
+        """The open state at the edges of every current source."""
+        current = self.current()
+        frame = self.files.scan(self.files.files()).select("source", "revision", "edges").collect()
+        rows = fold(frame).iter_rows(named=True)
+        return {r["source"]: r["edges"] for r in rows if r["source"] in current and r["edges"]}
+
+    @property
+    def version(self) -> int:
+        """Version of the table at the last read."""
+        return self._version
+
+    def append(self, entries: list[SourceEntry], numbers: tuple[int, int]) -> None:
+        """Record entries in one atomic step; `numbers` as :meth:`DeltaFiles.commit` takes them."""
+        now = datetime.now(UTC)
+        frame = pl.DataFrame(
+            [replace(e, recorded_at=e.recorded_at or now).row() for e in entries],
+            schema=TABLES["source"].file_schema,
+            orient="row",
+        )
+        self.files.commit(self.files.write(frame), numbers=numbers)

@@ -1,0 +1,269 @@
+"""Reading: one moment of the store, summed over its sources.
+
+A :class:`Snapshot` pins the journal and the tables at one moment. A writer commits rows first and the
+journal after, and clears replaced rows away only after that; so if the journal has the same version before
+and after the tables were opened, the tables hold all rows of the generations that it names. If it has not,
+we look again.
+
+Rows are filtered by generation, by date partition and by the times in each file's statistics. Where only
+one source has events of a kind on a server in a bin, which the journal knows, rows pass through lazily. In
+the bins where sources meet (the edge of a rotated log, a relay beside a server) they are read and combined
+by key.
+
+Limits: where whole months of the same kind and server are in several sources, all of it has to be combined in
+memory: read by day then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+import polars as pl
+
+from seismolog.errors import StoreError
+from seismolog.store.journal import Coverage, Journal, SourceEntry
+from seismolog.store.merge import StateMerger, combine, core_merger, needed_columns
+from seismolog.store.schema import GENERATION, SOURCE, Table, table_of
+from seismolog.store.table import DataFile, DeltaFiles, storage_errors
+
+__all__ = ["BIN_LENGTHS", "Snapshot", "meeting_stretches"]
+
+#: Length of the tables' bins.
+BIN_LENGTHS = {"1m": timedelta(minutes=1), "10m": timedelta(minutes=10), "1h": timedelta(hours=1)}
+
+#: Above this many stretches a set of bins is looked up instead of testing each stretch.
+_MANY = 24
+
+
+@dataclass(frozen=True)
+class _Pinned:
+    files: DeltaFiles
+    content: tuple[DataFile, ...]
+
+
+def meeting_stretches(
+    coverage: Iterable[tuple[int, Coverage]], table: Table
+) -> list[tuple[datetime, datetime]]:
+    """Stretches of bins in which sources may share a key, rising and disjoint.
+
+    Parameters
+    ----------
+    coverage
+        (generation, stretch) of every current source.
+    table
+        Stretches are taken outward to its bins, and only its kinds count.
+
+    Returns
+    -------
+    list of (first bin, last bin), both inclusive
+    """
+    length = BIN_LENGTHS[table.bin or "1m"]
+    groups: dict[tuple[str, str], list[tuple[datetime, datetime, int]]] = {}
+    for generation, c in coverage:
+        if table.kinds is not None and c.kind not in table.kinds:
+            continue
+        kind = c.kind if "kind" in table.keys else ""
+        groups.setdefault((c.server, kind), []).append(
+            (_floor(c.first, length), _floor(c.last, length), generation)
+        )
+    found: list[tuple[datetime, datetime]] = []
+    for stretches in groups.values():
+        found += _meetings(stretches)
+    found.sort()
+    merged: list[tuple[datetime, datetime]] = []
+    for first, last in found:
+        if merged and first <= merged[-1][1] + length:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], last))
+        else:
+            merged.append((first, last))
+    return merged
+
+
+def _floor(when: datetime, length: timedelta) -> datetime:
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    return when - (when - epoch) % length
+
+
+def _meetings(stretches: list[tuple[datetime, datetime, int]]) -> list[tuple[datetime, datetime]]:
+    """Where a stretch meets one of another generation, swept from left to right.
+
+    It is enough to hold the stretch that reaches furthest and the furthest one of any other generation.
+    """
+    stretches.sort()
+    found: list[tuple[datetime, datetime]] = []
+    reach: dict[int, datetime] = {}
+    for first, last, generation in stretches:
+        for other, until in reach.items():
+            if other != generation and until >= first:
+                found.append((first, min(until, last)))
+        reach = {g: u for g, u in reach.items() if u >= first}
+        reach[generation] = max(last, reach.get(generation, last))
+    return found
+
+
+class Snapshot:
+    """One moment of the store.
+
+    Made by :meth:`seismolog.store.Store.snapshot`. It stays readable for as long as the store keeps what was
+    replaced (``[store] retention``, a day by default).
+    """
+
+    def __init__(
+        self,
+        tables: Mapping[str, DeltaFiles],
+        journal: Journal,
+        names: Sequence[str],
+        merger: StateMerger = core_merger,
+    ) -> None:
+        self._merger = merger
+        for _ in range(20):
+            self.sources: dict[str, SourceEntry] = dict(journal.current())
+            before = journal.version
+            self._pinned = {n: self._pin(tables[n]) for n in names}
+            journal.entries()
+            if journal.version == before:
+                break
+        else:
+            raise StoreError("the store is being written to faster than it can be read", mend="try again")
+        self._generations = {e.generation for e in self.sources.values()}
+
+    @staticmethod
+    def _pin(files: DeltaFiles) -> _Pinned:
+        files.open()
+        return _Pinned(files, tuple(files.files()))
+
+    def span(self) -> tuple[datetime, datetime] | None:
+        """First and last minute that any source covers, None for an empty store."""
+        stretches = [c for e in self.sources.values() for c in e.coverage]
+        if not stretches:
+            return None
+        return min(c.first for c in stretches), max(c.last for c in stretches)
+
+    def files(
+        self, name: str, since: datetime | None = None, until: datetime | None = None
+    ) -> list[DataFile]:
+        """The files of a table that can hold visible rows of the time [since, until)."""
+        chosen = []
+        for file in self._pinned[name].content:
+            if since is not None and (file.day < _utc(since).date() or (file.last and file.last < since)):
+                continue
+            if until is not None and (file.day > _utc(until).date() or (file.first and file.first >= until)):
+                continue
+            if table_of(name).sourced and not self._may_be_visible(file):
+                continue
+            chosen.append(file)
+        return chosen
+
+    def _may_be_visible(self, file: DataFile) -> bool:
+        if file.low_generation is None or file.high_generation is None:
+            return True
+        return any(file.low_generation <= g <= file.high_generation for g in self._generations)
+
+    def _all_visible(self, file: DataFile) -> bool:
+        if file.low_generation is None or file.high_generation is None:
+            return False
+        if file.high_generation - file.low_generation > len(self._generations):
+            return False
+        return all(g in self._generations for g in range(file.low_generation, file.high_generation + 1))
+
+    def rows(self, name: str, since: datetime | None = None, until: datetime | None = None) -> pl.LazyFrame:
+        """The visible rows as stored, of every source, not summed; with ``source`` and ``generation``."""
+        table = table_of(name)
+        files = self.files(name, since, until)
+        frame = self._pinned[name].files.scan(files)
+        if table.sourced and not all(self._all_visible(f) for f in files):
+            visible = pl.Series(sorted(self._generations), dtype=pl.Int64)
+            frame = frame.filter(pl.col(GENERATION).is_in(visible.implode()))
+        when = pl.col(table.time)
+        if since is not None:
+            frame = frame.filter(when >= _utc(since))
+        if until is not None:
+            frame = frame.filter(when < _utc(until))
+        return frame
+
+    def read(
+        self,
+        name: str,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        columns: Sequence[str] | None = None,
+        where: pl.Expr | None = None,
+        *,
+        summed: bool = True,
+    ) -> pl.LazyFrame:
+        """Rows of a table, one for each key, summed over sources.
+
+        Parameters
+        ----------
+        name
+            Name of the table.
+        since, until
+            Half-open range of its time column, aware datetimes.
+        columns
+            The columns wanted, all by default. States are the greater part of the store: leave them out when
+            they are not needed.
+        where
+            A condition on key columns.
+        summed
+            False leaves rows of one key apart where sources meet. Sums over them are the same and nothing
+            is read before the frame is collected; distinct counts and entropies are then those of a single
+            source.
+
+        Returns
+        -------
+        pl.LazyFrame
+            In no order. Where sources meet, those bins have been read already.
+        """
+        table = table_of(name)
+        wanted = list(columns) if columns is not None else list(table.names)
+        unknown = [c for c in wanted if c not in table.names and c not in (SOURCE, GENERATION)]
+        if unknown:
+            raise ValueError(
+                f"the table {name} has no column {', '.join(unknown)}; it has {', '.join(table.names)}"
+            )
+        frame = self.rows(name, since, until)
+        if where is not None:
+            frame = frame.filter(where)
+        if not table.sourced or not summed or SOURCE in wanted or GENERATION in wanted:
+            return frame.select(wanted)
+        meet = self._meeting(table, since, until)
+        if meet is None:
+            return frame.select(wanted)
+        needed = needed_columns(table, wanted)
+        read = [*table.keys, *(c for c in needed if c not in table.keys)]
+        with storage_errors("read rows", name):
+            shared = frame.filter(meet).select(read).collect()
+        alone = frame.filter(~meet).select(wanted)
+        if shared.is_empty():
+            return alone
+        return pl.concat([alone, combine(shared, table, merger=self._merger).select(wanted).lazy()])
+
+    def _meeting(self, table: Table, since: datetime | None, until: datetime | None) -> pl.Expr | None:
+        """A condition that holds in the bins where sources meet, None where they never do."""
+        pairs = ((e.generation, c) for e in self.sources.values() for c in e.coverage)
+        stretches = [
+            (first, last)
+            for first, last in meeting_stretches(pairs, table)
+            if (since is None or last >= since) and (until is None or first < until)
+        ]
+        if not stretches:
+            return None
+        when = pl.col(table.time)
+        if len(stretches) <= _MANY:
+            return pl.any_horizontal([when.is_between(first, last) for first, last in stretches])
+        bins = pl.concat(
+            [pl.datetime_range(f, t, table.bin or "1m", time_zone="UTC", eager=True) for f, t in stretches]
+        )
+        return when.is_in(bins.cast(pl.Datetime("us", "UTC")).implode())
+
+    def days(self, name: str) -> list[date]:
+        """The UTC dates on which the table may have visible rows, rising."""
+        return sorted({f.day for f in self.files(name)})
+
+
+def _utc(when: datetime) -> datetime:
+    if when.tzinfo is None:
+        raise ValueError("a time without a zone; times are aware, UTC")
+    return when.astimezone(UTC)
