@@ -30,12 +30,12 @@ const HOSTS: [&str; 12] = [
     "img",
     "cdn",
     "static",
-    "assets-3",
+    "assets",
     "login",
     "news",
     "update",
     "ns2",
-    "telemetry-eu",
+    "telemetry",
 ];
 const WORDS: [&str; 16] = [
     "harbor", "lantern", "meadow", "quartz", "saffron", "timber", "velvet", "willow", "copper", "ember",
@@ -132,15 +132,15 @@ fn pick<'a>(random: &mut Random, from: &[&'a str]) -> &'a str {
 fn name(random: &mut Random) -> Vec<u8> {
     let number = random.below(10_000);
     let (host, word, ending) = (pick(random, &HOSTS), pick(random, &WORDS), pick(random, &ENDINGS));
-    match random.below(4) {
-        0 => format!("{host}.{word}{number}{ending}"),
-        1 => format!("{word}{number}{ending}"),
-        2 => format!(
+    match random.below(5) {
+        0 => format!("{host}.{word}{}{ending}", number % 900),
+        1 | 2 => format!("{word}{number}{ending}"),
+        3 => format!(
             "{host}{}.{word}-{}{number}{ending}",
             number % 9,
             pick(random, &WORDS)
         ),
-        _ => format!("{host}.{word}{}.{}{ending}", number % 900, pick(random, &WORDS)),
+        _ => format!("{host}.{word}{}{ending}", number % 90),
     }
     .into_bytes()
 }
