@@ -216,6 +216,9 @@ def _settle(
     chosen: list[FileIdentity] = []
     replace: dict[str, tuple[str, ...]] = {}
     ask_known: dict[str, set[int]] = {}
+    for file in files:  # ask for all at once, so that the answers end the asking
+        if file.full_hash is not None:
+            _against_known(file, entries, fingerprint, again, prefixes, ask_known)
     for file in longest_first:
         if file.bytes is None or file.full_hash is None:  # related to nothing
             chosen.append(file)
