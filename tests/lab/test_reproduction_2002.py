@@ -31,7 +31,7 @@ PAPER_M_S = 8.6
 
 
 def pipeline(files: list[Path], *patterns: str) -> int:
-    """Lines that ``grep PATTERN files | grep PATTERN | … | wc -l`` counts, with the real tools and no shell."""
+    """Lines that ``grep PATTERN files | grep PATTERN … | wc -l`` counts, with the real tools and no shell."""
     environment = {**os.environ, "LC_ALL": "C"}
     commands = [["grep", "-a", "-h", "-e", patterns[0], *map(str, files)]]
     commands += [["grep", "-a", "-e", pattern] for pattern in patterns[1:]]
