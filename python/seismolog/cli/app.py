@@ -1,0 +1,47 @@
+"""The cyclopts application: the list of commands, each loaded when it is called."""
+
+from __future__ import annotations
+
+from cyclopts import App
+
+__all__ = ["COMMANDS", "app"]
+
+COMMANDS: dict[str, str] = {
+    "analyze": "Read archived logs: series, model and report.html.",
+    "count": "Count only, and print the counts.",
+    "explain": "Show how each line parses, or why it does not.",
+    "init": "Look at logs and write a site.toml.",
+    "fit": "Fit the traffic model of each mail server.",
+    "plan": "Answer what DNS load so many mails will bring.",
+    "report": "Make the report again from the store.",
+    "simulate": "Write labelled logs in real formats.",
+}
+"""Every command with its sentence; each is the function of that name in ``seismolog.cli.<name>``."""
+
+
+def _version() -> str:
+    from seismolog import __version__
+
+    return f"seismolog {__version__}"
+
+
+def _make() -> App:
+    made = App(
+        name="seismolog",
+        help="A seismograph for DNS and e-mail servers. It reads the logs that they already write, counts who asks "
+        "what, and explains the DNS traffic by the mail traffic.\n\n"
+        "Start with: seismolog analyze /var/log",
+        help_format="plaintext",
+        version=_version,
+        result_action="return_value",
+        exit_on_error=False,
+        print_error=False,
+        suppress_keyboard_interrupt=False,
+    )
+    for name, summary in COMMANDS.items():
+        function = {"report": "report", "init": "init"}.get(name, name)
+        made.command(f"seismolog.cli.{name}:{function}", name=name, help=summary)
+    return made
+
+
+app = _make()
