@@ -114,7 +114,7 @@ fuzz: ## fuzz each target for FUZZ_SECONDS (needs nightly Rust and cargo-fuzz)
 	done
 
 bench: build $(STAMPS)/dev ## run the benchmark suite and its peers; writes docs/benchmarks.md
-	$(BIN)/python bench/run.py $(BENCH)
+	$(BIN)/python -m bench.run $(BENCH)
 
 docs: build ## write the generated parts of the docs again
 	$(BIN)/python -m seismolog.docs --write
