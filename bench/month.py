@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .inputs import Inputs
 from .measure import run
-from .rows import SEISMOLOG, Suite
+from .rows import SEISMOLOG
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def folder_size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def measure(suite: Suite, inputs: Inputs, scale: float) -> Month:
+def measure(inputs: Inputs, scale: float) -> Month:
     """Count the month once, then analyze it into a new store."""
     files = [inputs.month(scale), inputs.month_mail(scale)]
     store = inputs.folder / "month-store"
@@ -65,7 +65,7 @@ def measure(suite: Suite, inputs: Inputs, scale: float) -> Month:
             *map(str, files),
             "--store",
             str(store),
-            "--report",
+            "--output",
             str(report),
             "--year",
             "2002",

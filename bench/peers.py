@@ -50,7 +50,10 @@ print(sum(table.values()), len(table), sum(count * count for count in table.valu
 POLARS = r"""
 import sys
 import polars as pl
-pattern = r"^(?P<minute>\w{3} [ \d]\d \d\d:\d\d):\d\d \S+ named\[\d+\]: client (?:@0x[0-9a-f]+ )?(?P<client>[0-9a-fA-F.:]+)#\d+ "
+pattern = (
+    r"^(?P<minute>\w{3} [ \d]\d \d\d:\d\d):\d\d \S+ named\[\d+\]: "
+    r"client (?:@0x[0-9a-f]+ )?(?P<client>[0-9a-fA-F.:]+)#\d+ "
+)
 lines = pl.scan_csv(sys.argv[1], has_header=False, separator="\x01", quote_char=None, new_columns=["line"])
 table = (
     lines.select(pl.col("line").str.extract_groups(pattern).alias("found")).unnest("found").drop_nulls("client")
@@ -68,8 +71,11 @@ duckdb.sql("SET threads = 2; SET enable_progress_bar = false")
 rows = duckdb.execute(
     r'''
     WITH parts AS (
-        SELECT regexp_extract(line, '^(\w{3} [ \d]\d \d\d:\d\d):\d\d \S+ named\[\d+\]: client (@0x[0-9a-f]+ )?([0-9a-fA-F.:]+)#\d+ ',
-                              ['minute', 'pointer', 'client']) AS found
+        SELECT regexp_extract(
+            line,
+            '^(\w{3} [ \d]\d \d\d:\d\d):\d\d \S+ named\[\d+\]: client (@0x[0-9a-f]+ )?([0-9a-fA-F.:]+)#\d+ ',
+            ['minute', 'pointer', 'client']
+        ) AS found
         FROM read_csv(?, columns = {'line': 'VARCHAR'}, header = false, delim = '\x01', quote = '', escape = '',
                       auto_detect = false)
     ), counts AS (

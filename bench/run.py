@@ -99,7 +99,7 @@ def main() -> int:
     days = None
     if arguments.month > 0:
         say("analyze over 30 days")
-        days = month.measure(suite, inputs, arguments.month)
+        days = month.measure(inputs, arguments.month)
     text = table.document(suite, rows, peers, days, dt.datetime.now(tz=dt.UTC).date())
     if wanted:
         print(text)

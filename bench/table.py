@@ -25,8 +25,8 @@ polars frame with one row for each minute and client, unless a row says whole pr
 PEERS = """
 ## Peers
 
-Over the same lines as above, each against one `LC_ALL=C grep -c` pass. Those that count by minute and client gave exactly our
-table; the others gave our total.
+Over the same lines as above, each against one `LC_ALL=C grep -c` pass. Those that count by minute and client gave
+exactly our table; the others gave our total.
 
 | peer | what it does | ratio to `grep -c` | time |
 | --- | --- | ---: | ---: |
