@@ -83,6 +83,8 @@ class SeismologError(Exception):
         self.key = key
         self.expected = expected
         self.mend = mend
+        #: Further errors of the same kind that were found at once; they are rendered below this one.
+        self.further: tuple[SeismologError, ...] = ()
 
     def render(self) -> str:
         """The error for a terminal: place and message, then ``expected:`` and ``mend:`` where known."""
@@ -97,7 +99,7 @@ class SeismologError(Exception):
             lines.append(f"  expected: {self.expected}")
         if self.mend:
             lines.append(f"  mend: {self.mend}")
-        return escape("\n".join(lines))
+        return "\n".join([escape("\n".join(lines)), *(e.render() for e in self.further)])
 
     def __str__(self) -> str:
         return self.render()

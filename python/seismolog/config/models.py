@@ -1,0 +1,374 @@
+"""The settings: each defined once, with its type, default, bounds and description.
+
+Help, the sample file and docs/configuration.md are generated from these models
+(:mod:`seismolog.config.document`). Unknown keys are errors. What is not a number, a string or a list in
+TOML has its type in :mod:`seismolog.config.values`.
+
+Limits: a setting is read when a command starts; a running process does not look at the file again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+
+from seismolog.config.values import Address, Duration, Listener, Network, Size, Zone
+
+__all__ = [
+    "Archive",
+    "Config",
+    "DnsServer",
+    "Grafana",
+    "InfluxDB",
+    "Limits",
+    "Listen",
+    "MailServer",
+    "Model",
+    "Section",
+    "Site",
+    "StoreSettings",
+]
+
+Positive = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(min_length=1, max_length=255)]
+
+
+class Section(BaseModel):
+    """The manner of every section: nothing unknown, nothing converted, nothing changed later."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, validate_default=True)
+
+
+class Site(Section):
+    """Facts of the site."""
+
+    timezone: Zone | None = Field(
+        default=None,
+        description="Time zone of log lines that tell none. Without it they are read as UTC, and the summary says so.",
+        examples=["Asia/Tokyo"],
+    )
+    inside: list[Network] = Field(
+        default=[],
+        description="Networks of the site: clients in them are `inside`, all others `outside`.",
+        examples=[["192.0.2.0/24", "2001:db8::/32"]],
+    )
+    holidays: str | None = Field(
+        default=None,
+        description="Calendar file (iCalendar) of days that are like Sundays. Relative to this file.",
+        examples=["holidays.ics"],
+    )
+    client_prefix_v6: int = Field(
+        default=128,
+        ge=1,
+        le=128,
+        description="IPv6 clients are counted by prefixes of this length; 64 counts a network with changing "
+        "addresses as one client.",
+    )
+    reinjection: list[Network] = Field(
+        default=[],
+        description="Addresses from which a content filter hands messages back to the mail server: those are "
+        "`smtp_reinjected`, not accepted again.",
+        examples=[["127.0.0.1"]],
+    )
+
+
+class _Server(Section):
+    name: Name = Field(description="Name in tables and reports.", examples=["1mx"])
+    hostnames: list[Name] = Field(
+        default=[],
+        description="Host names under which it writes its lines. Default: its name.",
+        examples=[["1mx", "1mx.example.org"]],
+    )
+    addresses: list[Address] = Field(
+        default=[],
+        description="Its addresses: how it appears as a client of other servers.",
+        examples=[["192.0.2.2"]],
+    )
+    timezone: Zone | None = Field(
+        default=None, description="Time zone of its lines where it differs from the site's.", examples=["UTC"]
+    )
+
+    @property
+    def hosts(self) -> list[str]:
+        """The host names that stand for this server, in lower case."""
+        return [h.lower() for h in (self.hostnames or [self.name])]
+
+
+class MailServer(_Server):
+    """A mail server. Its addresses are those it sends DNS queries from."""
+
+    domains_per_message: float | None = Field(
+        default=None,
+        gt=0,
+        le=1000,
+        description="n: recipient domains of a message on average. With `receive_rate` it gives m_S = 2 + 4 n (1 - q); "
+        "without both the published 8.6 is used.",
+        examples=[2.0],
+    )
+    receive_rate: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="q: share of messages that are delivered here and need no look-up of another domain.",
+        examples=[0.175],
+    )
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if (self.domains_per_message is None) != (self.receive_rate is None):
+            raise ValueError("domains_per_message and receive_rate together, or neither")
+        return self
+
+
+class DnsServer(_Server):
+    """A DNS server."""
+
+
+class StoreSettings(Section):
+    """Where counts are kept, and for how long."""
+
+    url: str | None = Field(
+        default=None,
+        description="Folder (relative to this file) or URL of object storage. Without it an analysis keeps its "
+        "counts in a temporary folder.",
+        examples=["/var/lib/seismolog/store", "s3://logs/seismolog"],
+    )
+    keep: Duration | None = Field(
+        default=timedelta(days=400),
+        description="Days older than this are deleted once they were also counted longer ago than this.",
+    )
+    retention: Duration = Field(
+        default=timedelta(days=1),
+        description="For how long a reader may still hold files that were replaced.",
+    )
+    compact_files: int = Field(
+        default=8,
+        ge=2,
+        le=10_000,
+        description="Files of one table and day after which they are joined into one.",
+    )
+    commit_interval: Duration = Field(
+        default=timedelta(seconds=10),
+        description="Live counts are committed to each table at most this often.",
+    )
+    commit_rows: int = Field(
+        default=1_000_000,
+        ge=1,
+        description="Live rows that wait for a commit at most; more are committed at once.",
+    )
+
+
+class Listen(Section):
+    """Where the daemon takes log lines from."""
+
+    tcp: Listener | None = Field(
+        default="127.0.0.1:5514", description="Address and port for syslog over TCP."
+    )
+    udp: Listener | None = Field(
+        default=None, description="Address and port for syslog over UDP.", examples=["127.0.0.1:5514"]
+    )
+    unix: str | None = Field(default="/run/seismolog/log.sock", description="Path of a unix socket.")
+    allow: list[Network] = Field(
+        default=["127.0.0.1/32", "::1/128"],
+        description="Peers that may connect.",
+        examples=[["127.0.0.1", "192.0.2.0/24"]],
+    )
+    lateness: Duration = Field(
+        default=timedelta(minutes=2), description="For how long a bin waits for lines that come late."
+    )
+
+
+class InfluxDB(Section):
+    """Where live series go."""
+
+    url: str | None = Field(default=None, description="URL of InfluxDB.", examples=["http://127.0.0.1:8086"])
+    org: str | None = Field(default=None, description="Organisation.", examples=["site"])
+    bucket: str | None = Field(default=None, description="Bucket.", examples=["seismolog"])
+    token_file: str | None = Field(
+        default=None,
+        description="File that holds the token. Relative to this file.",
+        examples=["/etc/seismolog/influxdb.token"],
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        missing = [n for n in ("org", "bucket", "token_file") if getattr(self, n) is None]
+        if self.url is not None and missing:
+            raise ValueError(f"with url also {', '.join(missing)}")
+        return self
+
+
+class Grafana(Section):
+    """Where dashboards and annotations go."""
+
+    url: str | None = Field(default=None, description="URL of Grafana.", examples=["http://127.0.0.1:3000"])
+    folder: str = Field(default="seismolog", description="Folder of the dashboards.")
+    token_file: str | None = Field(
+        default=None,
+        description="File that holds a service account's token. Relative to this file.",
+        examples=["/etc/seismolog/grafana.token"],
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.url is not None and self.token_file is None:
+            raise ValueError("with url also token_file")
+        return self
+
+
+class Model(Section):
+    """The traffic model."""
+
+    bin: Duration = Field(
+        default=timedelta(minutes=10),
+        description="Length of the bins that are fitted; whole minutes that divide a day.",
+    )
+    window: Duration = Field(default=timedelta(days=28), description="Length of the stretch that is fitted.")
+
+    @model_validator(mode="after")
+    def _bins(self) -> Self:
+        seconds = self.bin.total_seconds()
+        if seconds < 60 or seconds % 60 or 86_400 % seconds:
+            raise ValueError('for bin whole minutes that divide a day, such as "10m" or "1h"')
+        if self.window < 12 * self.bin:
+            raise ValueError("for window at least 12 bins")
+        return self
+
+
+class Archive(Section):
+    """How archived files are read."""
+
+    threads: int = Field(default=0, ge=0, le=1024, description="Threads that count; 0 is one for each core.")
+    batch_size: Size = Field(
+        default=256 * 2**20,
+        ge=2**20,
+        description="Files are counted in batches of about this size on disk (a compressed byte counts ten times): it "
+        "bounds the memory that counts take before they are written to the store.",
+    )
+    skip: list[str] = Field(
+        default=[
+            "wtmp*",
+            "btmp*",
+            "lastlog*",
+            "faillog*",
+            "*.journal",
+            "*.journal~",
+            "*.db",
+            "*.sqlite",
+            "*.state",
+            "*.pid",
+            "*.lock",
+            "*.tar",
+            "*.tar.*",
+            "*.tgz",
+            "*.zip",
+            "*.html",
+            "*.json.tmp",
+        ],
+        description="Names in a folder that are no logs. They are named in the summary, and read where they are "
+        "named themselves.",
+    )
+
+
+class Limits(Section):
+    """Bounds of memory. What goes past one is counted and shown in the summary."""
+
+    clients: Positive = Field(
+        default=1 << 20, description="Clients that one thread knows; more share one name."
+    )
+    names_per_bin: Positive = Field(
+        default=1 << 18,
+        description="Distinct query names, clients and types of one bin; past it names are sampled.",
+    )
+    summary_size: Positive = Field(
+        default=4096,
+        description="Items of a summary of a bin: up to it distinct counts and entropies are exact.",
+    )
+    client_summary_size: Positive = Field(
+        default=1024, description="Items of a summary of one client in a bin."
+    )
+    open_bins: Positive = Field(default=4096, description="Bins that one thread keeps open.")
+    servers: Positive = Field(
+        default=10_000, description="Servers that one thread knows; more share one name."
+    )
+    line_length: Size = Field(
+        default=1 << 20, ge=1024, description="Bytes of a line; longer ones are unmatched."
+    )
+    held_events: Positive = Field(
+        default=1 << 16, description="Events that wait for a later line to tell what they are."
+    )
+    pending_repeats: Positive = Field(
+        default=1 << 16, description="`last message repeated` lines that wait for what stands before them."
+    )
+
+
+class Config(Section):
+    """Everything that one file configures."""
+
+    site: Site = Field(default=Site(), description=Site.__doc__)
+    mail_server: list[MailServer] = Field(default=[], description=MailServer.__doc__)
+    dns_server: list[DnsServer] = Field(default=[], description=DnsServer.__doc__)
+    store: StoreSettings = Field(default=StoreSettings(), description=StoreSettings.__doc__)
+    listen: Listen = Field(default=Listen(), description=Listen.__doc__)
+    influxdb: InfluxDB = Field(default=InfluxDB(), description=InfluxDB.__doc__)
+    grafana: Grafana = Field(default=Grafana(), description=Grafana.__doc__)
+    model: Model = Field(default=Model(), description=Model.__doc__)
+    archive: Archive = Field(default=Archive(), description=Archive.__doc__)
+    limits: Limits = Field(default=Limits(), description=Limits.__doc__)
+
+    _file: Path | None = PrivateAttr(None)
+
+    @model_validator(mode="after")
+    def _servers_agree(self) -> Self:
+        for section in ("mail_server", "dns_server"):
+            names = Counter(s.name for s in getattr(self, section))
+            twice = [n for n, k in names.items() if k > 1]
+            if twice:
+                raise ValueError(f"each name once; two [[{section}]] are called {twice[0]!r}")
+        zones: dict[str, str] = {}
+        for server in self.servers:
+            if server.timezone and zones.setdefault(server.name, server.timezone) != server.timezone:
+                raise ValueError(f"one time zone for a server; {server.name!r} has two")
+        owner: dict[str, str] = {}
+        for server in self.servers:
+            for host in server.hosts:
+                if owner.setdefault(host, server.name) != server.name:
+                    raise ValueError(
+                        f"a host name belongs to one server; {host!r} is of {owner[host]!r} and {server.name!r}"
+                    )
+        return self
+
+    @property
+    def servers(self) -> list[MailServer | DnsServer]:
+        """Every server, mail servers first."""
+        return [*self.mail_server, *self.dns_server]
+
+    @property
+    def server_names(self) -> dict[str, str]:
+        """Host name in lower case -> name of the server, for the counting core."""
+        return {h: s.name for s in self.servers for h in s.hosts}
+
+    @property
+    def server_timezones(self) -> dict[str, str]:
+        """Name of the server -> its time zone, of those that have one of their own."""
+        return {s.name: s.timezone for s in self.servers if s.timezone}
+
+    @property
+    def file(self) -> Path | None:
+        """The file that this was read from, None for the defaults."""
+        return self._file
+
+    def path(self, value: str) -> Path:
+        """A path of the configuration: relative to the folder of its file."""
+        path = Path(value).expanduser()
+        return path if path.is_absolute() or self._file is None else self._file.parent / path
+
+    @property
+    def store_url(self) -> str | None:
+        """Folder or URL of the store, None where none is configured."""
+        url = self.store.url
+        return url if url is None or "://" in url else str(self.path(url))
