@@ -105,6 +105,15 @@ def figure(chart: Figure) -> str:
     )
 
 
+def flags(axis: Axis, marks: Sequence[Mark]) -> str:
+    """The numbers of findings above a drawing, each a link to its finding."""
+    return "".join(
+        f'<a class="flag {m.severity}" href="#finding-{m.number}" style="left:{100 * axis.position(m.start):.2f}%" '
+        f'aria-label="Finding {m.number}">{m.number}</a>'
+        for m in marks
+    )
+
+
 def strip(axis: Axis, band: Band, title: str) -> str:
     """The record as a seismograph draws it: the curve mirrored about its own zero line. For the masthead."""
     top = band.peak or 1.0
@@ -117,7 +126,8 @@ def strip(axis: Axis, band: Band, title: str) -> str:
             for x, v in zip(_xs(axis), values, strict=True)
         ]
 
-    body = ""
+    body = "".join(f'<line x1="{1000 * x:.1f}" x2="{1000 * x:.1f}" y1="0" y2="100"/>' for x, _, _ in axis.ticks() if x)
+    body += '<line x1="0" x2="1000" y1="50" y2="50"/>'
     for key, values in (("high", band.high), ("mean", band.mean)):
         body += f'<path class="{key}" d="{_area(place(values, 1), place(values, -1))}"/>'
     return (
@@ -185,7 +195,7 @@ def _short(value: float) -> float | int:
 def _plot(chart: Figure, place: int) -> str:
     panel = chart.panels[place]
     low, high, clipped = _domain(panel)
-    ticks = list(_nice_ticks(low, high, max(3, panel.height // 42)))
+    ticks = list(_nice_ticks(low, high, 4 if panel.signed else max(3, panel.height // 42)))
     height = float(panel.height)
 
     def y(value: float) -> float:
@@ -209,13 +219,7 @@ def _plot(chart: Figure, place: int) -> str:
     labels = "".join(
         f'<span style="top:{100 * y(t) / height:.2f}%">{_tick(t, panel)}</span>' for t in ticks if t or panel.signed
     )
-    flags = ""
-    if place == 0:
-        flags = "".join(
-            f'<a class="flag {m.severity}" href="#finding-{m.number}" style="left:{100 * chart.axis.position(m.start):.2f}%" '
-            f'aria-label="Finding {m.number}">{m.number}</a>'
-            for m in chart.marks
-        )
+    numbers = flags(chart.axis, chart.marks) if place == 0 else ""
     over = ""
     if clipped:
         over = f'<p class="over">highest minute: {panel.value(clipped)}, above the drawing</p>'
@@ -223,7 +227,7 @@ def _plot(chart: Figure, place: int) -> str:
         f'<div class="panel">{_legend(panel)}'
         f'<div class="plot" style="height:{panel.height}px"><div class="y" aria-hidden="true">{labels}</div>'
         f'<svg viewBox="0 0 1000 {panel.height}" preserveAspectRatio="none" role="img" aria-label="{html(names)}">'
-        f"<title>{html(names)}, {html(panel.unit)}</title>{marks}{grid}{days}{curves}</svg>{flags}"
+        f"<title>{html(names)}, {html(panel.unit)}</title>{marks}{grid}{days}{curves}</svg>{numbers}"
         f'<div class="hair" aria-hidden="true"></div></div>{over}</div>'
     )
 

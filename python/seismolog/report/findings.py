@@ -105,7 +105,7 @@ def deferrals(analysis: Analysis) -> Iterator[Finding]:
                 f"deliveries for {integer(n_from)} messages accepted (N_to/N_from = {number(n_to / max(n_from, 1))}, "
                 f"usually {number(float(np.exp(middle)))}). It put off {percent(n_sd / max(n_to, 1))} of them; "
                 f"at {_when(analysis, starts[peak], start)} deferrals stood at {integer(float(deferred[peak]))} "
-                f"in 10 minutes, {integer(before)} being the median of the other bins."
+                f"in 10 minutes, against a median of {integer(before)} in the other bins."
             )
             text += _queries_meanwhile(analysis, server, start, end)
             yield Finding(
@@ -144,8 +144,8 @@ def _queries_meanwhile(analysis: Analysis, server: str, start: datetime, end: da
     if before.height and isinstance(peak, float):
         mean = before["observed"].sum() / before.height
         sentence += (
-            f"Its DNS queries reached {integer(peak)} in {duration(model.bin)}, {integer(mean)} being the mean of the "
-            f"hour before; "
+            f"Its DNS queries reached {integer(peak)} in {duration(model.bin)}, against {integer(mean)} on average in "
+            f"the hour before; "
         )
     if abs(share - 1) <= 0.1:
         return sentence + f"N_S and N_P explain them (observed over calculated: {number(share)})."

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from seismolog.report.analysis import KIND_LABELS, KIND_SYMBOLS
-from seismolog.report.charts import Figure, Mark, Panel, Series, figure, small, strip, time_axis
+from seismolog.report.charts import Figure, Mark, Panel, Series, figure, flags, small, strip, time_axis
 from seismolog.report.curves import Band, choose_axis
 from seismolog.report.findings import deferral_sentence
 from seismolog.report.text import duration, fixed, html, integer, json_for_script, number, percent, size
@@ -127,7 +127,7 @@ def _masthead(analysis: Analysis) -> str:
         label = f"{KIND_LABELS.get(kind, kind)} per minute, {_span_text(analysis)}"
         drawing = (
             f'<div class="drum">{strip(axis, axis.band(frame, "count", MINUTE), label)}'
-            f"{time_axis(axis)}</div>"
+            f"{flags(axis, _marks(analysis, None))}{time_axis(axis)}</div>"
         )
     matched = summary.matched / summary.lines if summary.lines else None
     known = (summary.matched + summary.ignored) / summary.lines if summary.lines else None
@@ -255,11 +255,11 @@ def _command(arguments: Iterable[str], label: str) -> str:
     )
 
 
-def _marks(analysis: Analysis, names: set[str], subjects: set[str] | None = None) -> list[Mark]:
+def _marks(analysis: Analysis, names: set[str] | None, subjects: set[str] | None = None) -> list[Mark]:
     return [
         Mark(f.start, f.end, place, f.severity)
         for place, f in enumerate(analysis.findings, 1)
-        if f.name in names and f.start and f.end and (subjects is None or subjects & set(f.subjects))
+        if (names is None or f.name in names) and f.start and f.end and (subjects is None or subjects & set(f.subjects))
     ]
 
 
@@ -300,8 +300,8 @@ def _traffic(analysis: Analysis) -> str:
             figure(
                 Figure(
                     "chart-traffic",
-                    f"{D_Q}, {N_S} and {N_P}",
-                    "DNS queries received, and the messages and mailbox sessions that cause them. "
+                    "DNS queries and the mail behind them",
+                    "Queries received, and the messages and mailbox sessions that cause them. "
                     "Where mail explains the queries, both panels have one shape.",
                     axis,
                     panels,
@@ -318,10 +318,9 @@ def _traffic(analysis: Analysis) -> str:
             figure(
                 Figure(
                     "chart-deliveries",
-                    f"{N_TO}, {N_SS} and {N_SD}",
-                    f"Deliveries attempted ({N_TO} = {N_SS} + {N_SD}), done and deferred, beside the messages accepted "
-                    f"({N_FROM}). Normally {N_TO} ≈ {N_SS} ≈ {N_FROM} and few are deferred. Over this record "
-                    f"{N_TO} = {integer(sent + deferred)}, {N_FROM} = {integer(accepted)}: {prose(relation)}.",
+                    "Deliveries attempted, done and deferred",
+                    f"{N_TO} = {N_SS} + {N_SD}, beside the messages accepted, {N_FROM}. Normally {N_TO} ≈ {N_SS} ≈ {N_FROM} and few are deferred. Over this record "
+                    f"{N_TO} = {integer(sent + deferred)}, {N_FROM} = {integer(accepted)}: <span class=whole>{prose(relation)}</span>.",
                     axis,
                     [
                         Panel(
