@@ -18,6 +18,7 @@ The rules:
 - content that begins with all of another's content is that log grown: the longer one is kept;
 - a file that was counted under other options (time zone, names of servers, version) is counted again and
   replaced;
+- a damaged file is told by its head alone: a whole file with that head takes its place;
 - an empty file is nothing.
 
 Limits: a shorter copy of a log of which only the digest is left (the longer file is gone) can be compared
@@ -65,6 +66,8 @@ class FileIdentity:
     bytes: int | None = None
     full_hash: str | None = None
     prefixes: Mapping[int, str] = field(default_factory=dict)
+    #: It cannot be read to its end, so that length and hash are those of nothing and only the head is known.
+    damaged: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,9 +95,9 @@ class Plan:
     probe_known: Mapping[str, frozenset[int]] = field(default_factory=dict)
 
 
-def source_id(servers: Iterable[str], head_hash: str, length: int, full_hash: str) -> str:
-    """The identity of a source: 32 hexadecimal digits over its servers and content."""
-    text = "\0".join([*sorted(set(servers)), "", head_hash, str(length), full_hash])
+def source_id(servers: Iterable[str], head_hash: str, length: int, full_hash: str | None) -> str:
+    """The identity of a source: 32 hexadecimal digits over its servers and content (no full hash: damaged)."""
+    text = "\0".join([*sorted(set(servers)), "", head_hash, str(length), full_hash or "damaged"])
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
@@ -176,18 +179,22 @@ def _wanted(files: Sequence[FileIdentity], entries: Sequence[SourceEntry]) -> di
     by_head: dict[str, list[FileIdentity]] = {}
     for file in files:
         by_head.setdefault(file.head_hash, []).append(file)
+    whole = [e for e in entries if e.full_hash is not None]
     known_by_head: dict[str, list[SourceEntry]] = {}
     for entry in entries:
         known_by_head.setdefault(entry.head_hash, []).append(entry)
-    short_known = {e.bytes for e in entries if e.bytes < HEAD_BYTES}
+    short_known = {e.bytes for e in whole if e.bytes < HEAD_BYTES}
     short_files = {f.bytes for f in files if f.bytes is not None and 0 < f.bytes < HEAD_BYTES}
 
     probe: dict[str, frozenset[int]] = {}
     for file in files:
         relatives = [f for f in by_head[file.head_hash] if f is not file]
         lengths = {f.bytes for f in relatives if f.bytes} | short_known | short_files
-        lengths |= {e.bytes for e in known_by_head.get(file.head_hash, ())}
-        if not relatives and not lengths and not _short(file):
+        related = known_by_head.get(file.head_hash, [])
+        lengths |= {e.bytes for e in related if e.full_hash is not None}
+        if not relatives and not related and not lengths and not _short(file):
+            continue
+        if file.damaged:
             continue
         if file.bytes is None or file.full_hash is None:
             probe[file.path] = frozenset(n for n in lengths if n)
@@ -211,15 +218,29 @@ def _settle(
     prefixes: Mapping[tuple[str, int], str | None],
 ) -> Plan:
     order = {f.path: i for i, f in enumerate(files)}
+
     # The longest first: what it begins with is then skipped. Among equals the one named first is read.
-    longest_first = sorted(files, key=lambda f: (-(f.bytes or 0), order[f.path]))
+    # Damaged ones come last, the one that holds the most first.
+    def rank(file: FileIdentity) -> tuple[bool, int, int]:
+        return file.damaged, -(file.compressed_bytes if file.damaged else file.bytes or 0), order[file.path]
+
+    longest_first = sorted(files, key=rank)
     chosen: list[FileIdentity] = []
     replace: dict[str, tuple[str, ...]] = {}
     ask_known: dict[str, set[int]] = {}
     for file in files:  # ask for all at once, so that the answers end the asking
-        if file.full_hash is not None:
+        if file.full_hash is not None and not file.damaged:
             _against_known(file, entries, fingerprint, again, prefixes, ask_known)
     for file in longest_first:
+        if file.damaged:
+            damaged = _settle_damaged(file, chosen, entries)
+            if isinstance(damaged, Skip):
+                skip.append(damaged)
+                continue
+            chosen.append(file)
+            if damaged:
+                replace[file.path] = damaged
+            continue
         if file.bytes is None or file.full_hash is None:  # related to nothing
             chosen.append(file)
             continue
@@ -242,6 +263,26 @@ def _settle(
         replace=replace,
         probe_known={s: frozenset(n) for s, n in ask_known.items()},
     )
+
+
+def _settle_damaged(
+    file: FileIdentity, chosen: Sequence[FileIdentity], entries: Sequence[SourceEntry]
+) -> Skip | tuple[str, ...]:
+    """What becomes of a file that cannot be read to its end: only the head can be compared."""
+    reason = "damaged, and begins as another file that is read"
+    other = next((f for f in chosen if f.head_hash == file.head_hash), None)
+    if other is not None:
+        return Skip(file.path, reason, other.path)
+    known = [e for e in entries if e.head_hash == file.head_hash]
+    whole = next((e for e in known if e.full_hash is not None), None)
+    if whole is not None:
+        return Skip(
+            file.path,
+            "damaged, and begins as a file that was counted before",
+            (*whole.paths, "")[0],
+            whole.source,
+        )
+    return tuple(e.source for e in known)
 
 
 def _copy_among(file: FileIdentity, chosen: Sequence[FileIdentity]) -> Skip | None:
@@ -267,7 +308,10 @@ def _against_known(
     length = file.bytes or 0
     replaced: list[str] = []
     for entry in entries:
-        if entry.bytes == length and entry.full_hash == file.full_hash:
+        if entry.full_hash is None:  # a damaged file: this one is whole
+            if entry.head_hash == file.head_hash:
+                replaced.append(entry.source)
+        elif entry.bytes == length and entry.full_hash == file.full_hash:
             if entry.fingerprint == fingerprint and not again:
                 shown = entry.paths[0] if entry.paths else entry.source
                 return Skip(file.path, "the same content was counted before", shown, entry.source)

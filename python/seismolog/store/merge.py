@@ -5,9 +5,9 @@ or sixty minutes that become an hour. What each column does stands in its declar
 (:mod:`seismolog.store.schema`). A distinct count or an entropy is never added: it is read from the merged
 state.
 
-Keys with one row only, which is nearly all of them where sources do not overlap, keep their row as it is;
-the counting core is asked for the others. Where one of a key's rows has no state (it was counted without),
-the derived numbers of that key are null: unknown is not zero.
+Keys with one row only, which is nearly all of them where sources do not overlap, keep their row as it is; the
+counting core is asked for the others. Where one of a key's rows was counted without states, the derived
+numbers of that key are null: unknown is not zero.
 
 Limits: the frame is in memory, and so is its result. Read by day where a month would be too much
 (:meth:`seismolog.store.Store.days`).
@@ -50,6 +50,8 @@ def needed_columns(table: Table, columns: Sequence[str]) -> list[str]:
     for name in columns:
         column = table.column(name)
         wanted |= {n for n in (column.of, column.per) if n is not None}
+    # Whether a missing state is an empty one is told by the distinct count beside it.
+    wanted |= {c.name for c in table.columns if c.measure == "distinct" and c.of in wanted}
     return [n for n in table.names if n in wanted]
 
 
@@ -109,17 +111,8 @@ def _combine_groups(frame: pl.DataFrame, table: Table, keys: list[str], merger: 
         if column.role == "histogram":
             result = result.join(_add_lists(rows, column.name), on="_group", how="left")
         elif column.role == "state":
-            merged = _merge_state(rows, column.name, merger)
             numbers = [c for c in values if c.of == column.name]
-            result = result.join(
-                merged.select(
-                    "_group",
-                    pl.col("state").alias(column.name),
-                    *(pl.col(str(c.measure)).cast(c.dtype).alias(c.name) for c in numbers),
-                ),
-                on="_group",
-                how="left",
-            )
+            result = result.join(_merge_state(rows, column.name, numbers, merger), on="_group", how="left")
     for column in values:
         if column.name not in result.columns:
             result = result.with_columns(_recompute(column, result).cast(column.dtype).alias(column.name))
@@ -156,22 +149,39 @@ def _add_lists(rows: pl.DataFrame, name: str) -> pl.DataFrame:
     return long.group_by("_group", maintain_order=True).agg(pl.col("_value").alias(name))
 
 
-def _merge_state(rows: pl.DataFrame, name: str, merger: StateMerger) -> pl.DataFrame:
-    known = rows.select("_group", pl.col(name).alias("state"))
-    unknown = known.filter(pl.col("state").is_null())["_group"].unique()
-    if unknown.len():
-        known = known.filter(~pl.col("_group").is_in(unknown.implode()))
+def _merge_state(
+    rows: pl.DataFrame, name: str, numbers: Sequence[Column], merger: StateMerger
+) -> pl.DataFrame:
+    """Merged states and the numbers read from them, by group.
+
+    A null is an empty summary (an event without a client has none), unless the row's own distinct count
+    says that there was something: then it was counted without states, and nothing is known of the group.
+    """
+    distinct = next((c.name for c in numbers if c.measure == "distinct"), None)
+    lost = pl.col(name).is_null() & (pl.col(distinct).fill_null(0) > 0) if distinct else pl.lit(False)
+    groups = rows.group_by("_group", maintain_order=True).agg(
+        lost.any().alias("_lost"),
+        pl.col(name).is_not_null().any().alias("_any"),
+        *(pl.col(c.name).first() for c in numbers),
+    )
+    # Groups that are all empty keep the numbers that each of their rows has (0, or null).
+    empty = groups.filter(~pl.col("_any") & ~pl.col("_lost"))
+    empty = empty.select("_group", pl.lit(None, dtype=pl.Binary).alias(name), *(c.name for c in numbers))
+    known = groups.filter(pl.col("_any") & ~pl.col("_lost")).select("_group")
     if known.is_empty():
-        schema = {
-            "_group": pl.UInt32,
-            "state": pl.Binary,
-            "distinct": pl.Int64,
-            "entropy": pl.Float64,
-            "top_share": pl.Float64,
-        }
-        return pl.DataFrame(schema=schema)
-    merged = pl.DataFrame(merger(known["_group"].cast(pl.UInt32), known["state"]))
-    return merged.rename({"group": "_group"}).with_columns(pl.col("_group").cast(pl.UInt32))
+        return empty
+    states = rows.join(known, on="_group", how="semi").select("_group", name).drop_nulls(name)
+    merged = pl.DataFrame(merger(states["_group"].cast(pl.UInt32), states[name]))
+    return pl.concat(
+        [
+            empty,
+            merged.select(
+                pl.col("group").cast(pl.UInt32).alias("_group"),
+                pl.col("state").cast(pl.Binary).alias(name),
+                *(pl.col(str(c.measure)).cast(c.dtype).alias(c.name) for c in numbers),
+            ),
+        ]
+    )
 
 
 def _recompute(column: Column, result: pl.DataFrame) -> pl.Expr:
