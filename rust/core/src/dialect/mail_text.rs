@@ -1,0 +1,174 @@
+//! Byte-level helpers that the mail dialects share.
+//!
+//! The lines of mail servers carry text that strangers chose: addresses, message ids, the answers of
+//! remote servers, user names. These helpers take a line apart by its structure (quotes, angle brackets,
+//! square brackets), never by looking for a word anywhere in it. They borrow, allocate nothing and accept
+//! any bytes.
+
+use memchr::{memchr, memchr_iter, memrchr, memrchr_iter};
+
+/// The first place of `needle`. Made for needles that begin with a byte that is rare in a log line
+/// (a comma, a closing bracket): a whole substring searcher costs more to set up than such a line to read.
+#[inline]
+pub fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
+    let (&first, rest) = needle.split_first()?;
+    memchr_iter(first, hay).find(|&at| hay[at + 1..].starts_with(rest))
+}
+
+/// The last place of `needle`; for the same kind of needles as [`find`].
+#[inline]
+pub fn rfind(hay: &[u8], needle: &[u8]) -> Option<usize> {
+    let (&first, rest) = needle.split_first()?;
+    memrchr_iter(first, hay).find(|&at| hay[at + 1..].starts_with(rest))
+}
+
+/// Whether `needle` stands anywhere in `hay`.
+#[inline]
+pub fn contains(hay: &[u8], needle: &[u8]) -> bool {
+    find(hay, needle).is_some()
+}
+
+/// The text from `mark` on, without it.
+#[inline]
+pub fn after<'a>(hay: &'a [u8], mark: &[u8]) -> Option<&'a [u8]> {
+    find(hay, mark).map(|at| &hay[at + mark.len()..])
+}
+
+/// A decimal number at the start, and the text after it. Too large a number saturates.
+#[inline]
+pub fn number(text: &[u8]) -> Option<(u32, &[u8])> {
+    let digits = text.iter().take_while(|b| b.is_ascii_digit()).count();
+    if digits == 0 {
+        return None;
+    }
+    let value = text[..digits].iter().fold(0_u32, |sum, b| {
+        sum.saturating_mul(10).saturating_add(u32::from(b - b'0'))
+    });
+    Some((value, &text[digits..]))
+}
+
+/// The text as an address, without the tag `IPv6:`; empty where it is none (`unknown`, a socket path).
+/// Only the alphabet is looked at: the counter validates each spelling once.
+#[inline]
+pub fn address(text: &[u8]) -> &[u8] {
+    let bare = match text.get(..5) {
+        Some(tag) if tag.eq_ignore_ascii_case(b"ipv6:") => &text[5..],
+        _ => text,
+    };
+    let host = memchr(b'%', bare).map_or(bare, |at| &bare[..at]);
+    let mut separated = false;
+    for &b in host {
+        match b {
+            b'.' | b':' => separated = true,
+            b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F' => {}
+            _ => return b"",
+        }
+    }
+    if separated { bare } else { b"" }
+}
+
+/// The address in the first pair of square brackets (`host[1.2.3.4]:25` gives `1.2.3.4`), and the text
+/// after the bracket. The address is empty where the brackets hold none.
+#[inline]
+pub fn first_bracket(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let open = memchr(b'[', text)?;
+    let inside = &text[open + 1..];
+    let close = memchr(b']', inside)?;
+    Some((address(&inside[..close]), &inside[close + 1..]))
+}
+
+/// The address in the last pair of square brackets; empty where there is none.
+#[inline]
+pub fn last_bracket(text: &[u8]) -> &[u8] {
+    let Some(close) = memrchr(b']', text) else {
+        return b"";
+    };
+    match memrchr(b'[', &text[..close]) {
+        Some(open) => address(&text[open + 1..close]),
+        None => b"",
+    }
+}
+
+/// Whether an address is one of this machine's own: 127.0.0.0/8 or `::1`, also v4-mapped.
+#[inline]
+pub fn is_loopback(address: &[u8]) -> bool {
+    let bare = match address.get(..7) {
+        Some(tag) if tag.eq_ignore_ascii_case(b"::ffff:") => &address[7..],
+        _ => address,
+    };
+    bare.starts_with(b"127.") || bare == b"::1"
+}
+
+/// Reads a comma-separated list of mail addresses as sendmail prints it and finds where it ends: at the
+/// first `, ` (comma and space) that stands neither in quotes nor in angle brackets, or at the end of the
+/// text. Returns the number of addresses and the length of the list. `None`: a quote or an angle bracket
+/// is never closed, so that nothing after it can be trusted.
+#[inline]
+pub fn address_list(text: &[u8]) -> Option<(u32, usize)> {
+    let (mut count, mut at) = (1_u32, 0);
+    let (mut quoted, mut angle) = (false, false);
+    while let Some(&b) = text.get(at) {
+        match b {
+            b'\\' => at += 1,
+            b'"' => quoted = !quoted,
+            _ if quoted => {}
+            b'<' => angle = true,
+            b'>' => angle = false,
+            b',' if !angle => match text.get(at + 1) {
+                Some(b' ') | None => return Some((count, at)),
+                Some(_) => count = count.saturating_add(1),
+            },
+            _ => {}
+        }
+        at += 1;
+    }
+    (!quoted && !angle).then_some((if text.is_empty() { 0 } else { count }, text.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn address_lists_end_outside_quotes_and_brackets() {
+        let cases: &[(&[u8], Option<(u32, usize)>)] = &[
+            (b"<a@x>, delay=1", Some((1, 5))),
+            (b"<a@x>,<b@x>, delay=1", Some((2, 11))),
+            (b"<a, stat=Sent@x>, delay=1", Some((1, 16))),
+            (b"\"a, stat=Sent\"@x, delay=1", Some((1, 16))),
+            (b"<\"a>, stat=Sent\"@x>, delay=1", Some((1, 19))),
+            (b"<\"a\\\", b\"@x>, d", Some((1, 12))),
+            (b"joe,ann,root, d", Some((3, 12))),
+            (b"<a@x>,<b@x>,", Some((2, 11))),
+            (b"<a@x", None),
+            (b"\"a", None),
+            (b"", Some((0, 0))),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(address_list(text), *expected, "{}", String::from_utf8_lossy(text));
+        }
+    }
+
+    #[test]
+    fn brackets_hold_addresses_only() {
+        assert_eq!(last_bracket(b"mx [192.0.2.1] (may be forged)"), b"192.0.2.1");
+        assert_eq!(last_bracket(b"mx [IPv6:2001:db8::1]"), b"2001:db8::1");
+        assert_eq!(last_bracket(b"mx[fe80::1%eth0]"), b"fe80::1%eth0");
+        assert_eq!(last_bracket(b"unknown[unknown]"), b"");
+        assert_eq!(last_bracket(b"[RESPONSE]"), b"");
+        assert_eq!(last_bracket(b"]["), b"");
+        assert_eq!(
+            first_bracket(b"a[192.0.2.1]:25, b[192.0.2.2]").map(|(a, _)| a),
+            Some(&b"192.0.2.1"[..])
+        );
+        assert!(is_loopback(b"127.0.0.1") && is_loopback(b"::1") && is_loopback(b"::ffff:127.0.0.1"));
+        assert!(!is_loopback(b"12.7.0.1") && !is_loopback(b""));
+    }
+
+    #[test]
+    fn numbers_saturate() {
+        assert_eq!(number(b"12, x"), Some((12, &b", x"[..])));
+        assert_eq!(number(b"99999999999999"), Some((u32::MAX, &b""[..])));
+        assert_eq!(number(b"x"), None);
+    }
+}
