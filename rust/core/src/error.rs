@@ -47,7 +47,7 @@ pub enum Error {
     Interrupted,
     /// A table could not be built.
     #[error("table: {0}")]
-    Table(#[from] arrow::error::ArrowError),
+    Table(#[from] arrow_schema::ArrowError),
 }
 
 impl Error {

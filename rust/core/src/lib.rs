@@ -11,4 +11,6 @@ pub mod count;
 pub mod dialect;
 pub mod error;
 pub mod event;
+pub mod explain;
+pub mod paper;
 pub mod syslog;

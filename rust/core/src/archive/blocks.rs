@@ -97,7 +97,9 @@ impl Read for Part {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.end.saturating_sub(self.at)).unwrap_or(usize::MAX);
         let n = buffer.len().min(left);
-        let Some(room) = buffer.get_mut(..n).filter(|r| !r.is_empty()) else { return Ok(0) };
+        let Some(room) = buffer.get_mut(..n).filter(|r| !r.is_empty()) else {
+            return Ok(0);
+        };
         let n = self.file.read_at(room, self.at)?;
         self.at += n as u64;
         Ok(n)

@@ -39,8 +39,11 @@ fn hex(hash: u128) -> String {
 pub fn head(source: &Source) -> Result<(String, u64)> {
     let mut stream = source.open(&Arc::new(AtomicU64::new(0)))?;
     let mut bytes = vec![0u8; HEAD];
-    let n = read_full(&mut stream, &mut bytes)
-        .map_err(|e| Error::Read { path: source.path.clone(), offset: 0, message: e.to_string() })?;
+    let n = read_full(&mut stream, &mut bytes).map_err(|e| Error::Read {
+        path: source.path.clone(),
+        offset: 0,
+        message: e.to_string(),
+    })?;
     Ok((hex(xxh3_128(bytes.get(..n).unwrap_or_default())), n as u64))
 }
 
@@ -59,14 +62,18 @@ pub fn digest(source: &Source, lengths: &[u64]) -> Result<Digest> {
     let mut length = 0u64;
     let mut buffer = vec![0u8; 256 * 1024];
     loop {
-        let n = read_full(&mut stream, &mut buffer)
-            .map_err(|e| Error::Read { path: source.path.clone(), offset: length, message: e.to_string() })?;
+        let n = read_full(&mut stream, &mut buffer).map_err(|e| Error::Read {
+            path: source.path.clone(),
+            offset: length,
+            message: e.to_string(),
+        })?;
         let mut block = buffer.get(..n).unwrap_or_default();
         if length == 0 {
             head = hex(xxh3_128(block.get(..HEAD.min(n)).unwrap_or_default()));
         }
         while let Some(i) = next.next_if(|&i| lengths[i] <= length + block.len() as u64) {
-            let (before, after) = block.split_at(usize::try_from(lengths[i].saturating_sub(length)).unwrap_or(0));
+            let (before, after) =
+                block.split_at(usize::try_from(lengths[i].saturating_sub(length)).unwrap_or(0));
             whole.update(before);
             length += before.len() as u64;
             prefixes[i] = Some(hex(whole.digest128()));
@@ -78,7 +85,12 @@ pub fn digest(source: &Source, lengths: &[u64]) -> Result<Digest> {
             break;
         }
     }
-    Ok(Digest { head, full: hex(whole.digest128()), length, prefixes })
+    Ok(Digest {
+        head,
+        full: hex(whole.digest128()),
+        length,
+        prefixes,
+    })
 }
 
 /// Hashes a text while it is being read.
@@ -94,7 +106,8 @@ impl Running {
     pub fn update(&mut self, bytes: &[u8]) {
         if self.head.len() < HEAD {
             let room = HEAD - self.head.len();
-            self.head.extend_from_slice(bytes.get(..room.min(bytes.len())).unwrap_or_default());
+            self.head
+                .extend_from_slice(bytes.get(..room.min(bytes.len())).unwrap_or_default());
         }
         self.whole.update(bytes);
         self.length += bytes.len() as u64;

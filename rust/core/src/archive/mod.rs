@@ -6,6 +6,7 @@
 
 pub mod blocks;
 pub mod digest;
+pub mod paper;
 pub mod scan;
 pub mod shapes;
 pub mod source;

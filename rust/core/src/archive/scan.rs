@@ -10,8 +10,8 @@ use std::io::Read;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
 
 use crate::count::bins::BinKey;
 use crate::count::intern::Interner;
@@ -145,9 +145,16 @@ pub fn scan(sources: &[Source], options: &ScanOptions, progress: &Progress) -> R
         let plain = source.compression == Compression::Plain && source.regular;
         for part in 0..parts {
             let range = plain.then(|| (source.bytes * part / parts, source.bytes * (part + 1) / parts));
-            jobs.push(Job { file, part: part as usize, range });
+            jobs.push(Job {
+                file,
+                part: part as usize,
+                range,
+            });
         }
-        files.push(FileState { parts: (0..parts).map(|_| None).collect(), digest: None });
+        files.push(FileState {
+            parts: (0..parts).map(|_| None).collect(),
+            digest: None,
+        });
     }
     let pipeline = jobs.len() < threads;
     let pool = threads.min(jobs.len().max(1));
@@ -191,12 +198,21 @@ pub fn scan(sources: &[Source], options: &ScanOptions, progress: &Progress) -> R
 /// Counts one part of a file.
 fn run(source: &Source, job: &Job, options: &ScanOptions, progress: &Progress, pipeline: bool) -> Done {
     let mut worker = Worker::new(&options.count, &options.limits);
-    let failed = |worker, message: String| Done { worker, bytes: 0, error: Some((0, message)), running: None };
+    let failed = |worker, message: String| Done {
+        worker,
+        bytes: 0,
+        error: Some((0, message)),
+        running: None,
+    };
     let stream: Box<dyn Read + Send> = match job.range {
         Some((start, end)) => {
             let part = std::fs::File::open(&source.path).and_then(|file| {
                 let from = blocks::line_start(&file, start, source.bytes)?;
-                let to = if end >= source.bytes { source.bytes } else { blocks::line_start(&file, end, source.bytes)? };
+                let to = if end >= source.bytes {
+                    source.bytes
+                } else {
+                    blocks::line_start(&file, end, source.bytes)?
+                };
                 Ok(Part::new(file, from, to.max(from)))
             });
             match part {
@@ -210,8 +226,13 @@ fn run(source: &Source, job: &Job, options: &ScanOptions, progress: &Progress, p
             Err(e) => return failed(worker, e.to_string()),
         },
     };
-    let whole = job.range.is_none_or(|(start, end)| start == 0 && end >= source.bytes);
-    let mut stream = Hashing { inner: stream, running: (options.digest && whole).then(Running::default) };
+    let whole = job
+        .range
+        .is_none_or(|(start, end)| start == 0 && end >= source.bytes);
+    let mut stream = Hashing {
+        inner: stream,
+        running: (options.digest && whole).then(Running::default),
+    };
     let plain = job.range.is_some();
     let mut seen = 0u64;
     let mut take = |block: Block<'_>, offset: u64| {
@@ -220,7 +241,9 @@ fn run(source: &Source, job: &Job, options: &ScanOptions, progress: &Progress, p
             Block::Lines(lines) => worker.lines(lines),
             Block::TooLong => worker.too_long(),
         }
-        progress.lines.fetch_add(worker.tally.lines - before, Ordering::Relaxed);
+        progress
+            .lines
+            .fetch_add(worker.tally.lines - before, Ordering::Relaxed);
         if plain {
             progress.bytes.fetch_add(offset - seen, Ordering::Relaxed);
             seen = offset;
@@ -234,7 +257,12 @@ fn run(source: &Source, job: &Job, options: &ScanOptions, progress: &Progress, p
     };
     let error = error.map(|e| (bytes, e.to_string()));
     let running = stream.running.filter(|_| error.is_none()).map(|r| r.finish());
-    Done { worker, bytes, error, running }
+    Done {
+        worker,
+        bytes,
+        error,
+        running,
+    }
 }
 
 struct Hashing {
@@ -332,7 +360,8 @@ fn join(state: FileState) -> Option<File> {
         file.bytes += part.bytes;
     }
     file.worker.seal_all();
-    file.joined.insert(0, (std::mem::take(&mut file.worker.columns), None));
+    file.joined
+        .insert(0, (std::mem::take(&mut file.worker.columns), None));
     Some(file)
 }
 
@@ -366,7 +395,12 @@ fn resolve_years(sources: &[Source], files: &[File], options: &ScanOptions, now:
     first
 }
 
-fn finish(sources: &[Source], states: Vec<FileState>, options: &ScanOptions, threads: usize) -> Result<Scanned> {
+fn finish(
+    sources: &[Source],
+    states: Vec<FileState>,
+    options: &ScanOptions,
+    threads: usize,
+) -> Result<Scanned> {
     let mut files = Vec::with_capacity(states.len());
     for state in states {
         // Every file has at least one part, and a part that fails is there with its error.
@@ -424,7 +458,11 @@ fn finish(sources: &[Source], states: Vec<FileState>, options: &ScanOptions, thr
         .iter()
         .enumerate()
         .filter(|(_, f)| !f.worker.traffic.is_empty())
-        .map(|(i, f)| table::traffic_batch(&f.worker.traffic, &options.count, i as u32, |k| resolvers[i].place(k)))
+        .map(|(i, f)| {
+            table::traffic_batch(&f.worker.traffic, &options.count, i as u32, |k| {
+                resolvers[i].place(k)
+            })
+        })
         .collect::<Result<Vec<_>>>()?;
     tasks.retain(|(_, c, _)| !c.count.is_empty());
     let clients = build(tasks, &files, &resolvers, options, wide, threads)?;
@@ -450,12 +488,18 @@ fn build(
 ) -> Result<Vec<RecordBatch>> {
     let count = tasks.len();
     let queue = Mutex::new(tasks.into_iter().enumerate().collect::<Vec<_>>());
-    let results = Mutex::new((0..count).map(|_| None).collect::<Vec<Option<Result<RecordBatch>>>>());
+    let results = Mutex::new(
+        (0..count)
+            .map(|_| None)
+            .collect::<Vec<Option<Result<RecordBatch>>>>(),
+    );
     std::thread::scope(|scope| {
         for _ in 0..threads.min(count) {
             scope.spawn(|| {
                 loop {
-                    let Some((at, (i, columns, arena))) = lock(&queue).pop() else { break };
+                    let Some((at, (i, columns, arena))) = lock(&queue).pop() else {
+                        break;
+                    };
                     let arena = arena.as_ref().unwrap_or(&files[i].worker.clients);
                     let place = |k| resolvers[i].place(k);
                     let batch = table::client_batch(columns, arena, &options.count, wide, i as u32, place);
@@ -464,21 +508,45 @@ fn build(
             });
         }
     });
-    results.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().flatten().collect()
+    results
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner)
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
-fn report(source: &Source, file: &mut File, first_year: i64, options: &ScanOptions, resolver: &Resolver) -> SourceReport {
+fn report(
+    source: &Source,
+    file: &mut File,
+    first_year: i64,
+    options: &ScanOptions,
+    resolver: &Resolver,
+) -> SourceReport {
     let worker = &file.worker;
     let mut times: Option<(i64, i64)> = None;
     let mut zone_guessed = false;
     for id in 0..worker.streams() {
-        let Some((server, clock, course)) = worker.stream(id as u32) else { continue };
-        let Some((first, last)) = course.ends else { continue };
-        let at = |minute| resolver.place(BinKey { minute, segment: course.steps.len() as u16, stream: id as u32 }).start;
+        let Some((server, clock, course)) = worker.stream(id as u32) else {
+            continue;
+        };
+        let Some((first, last)) = course.ends else {
+            continue;
+        };
+        let at = |minute| {
+            resolver
+                .place(BinKey {
+                    minute,
+                    segment: course.steps.len() as u16,
+                    stream: id as u32,
+                })
+                .start
+        };
         let (low, high) = (at(first).min(at(last)), at(last).max(at(course.newest)));
         times = Some(times.map_or((low, high), |(a, b)| (a.min(low), b.max(high))));
         let name = &worker.servers[server as usize];
-        zone_guessed |= clock != Clock::Absolute && options.zone.is_none() && !options.server_zones.contains_key(name);
+        zone_guessed |=
+            clock != Clock::Absolute && options.zone.is_none() && !options.server_zones.contains_key(name);
     }
     let years = worker.years();
     SourceReport {
@@ -502,13 +570,28 @@ struct Resolver {
 }
 
 impl Resolver {
-    fn new(worker: &Worker, first_year: i64, options: &ScanOptions, codes: &BTreeMap<String, u32>, utc: &Zone) -> Self {
+    fn new(
+        worker: &Worker,
+        first_year: i64,
+        options: &ScanOptions,
+        codes: &BTreeMap<String, u32>,
+        utc: &Zone,
+    ) -> Self {
         let streams = (0..worker.streams())
             .filter_map(|id| worker.stream(id as u32))
             .map(|(server, clock, course)| {
                 let name = &worker.servers[server as usize];
-                let zone = options.server_zones.get(name).or(options.zone.as_ref()).unwrap_or(utc);
-                (clock, zone.clone(), codes.get(name).copied().unwrap_or(0), course.clone())
+                let zone = options
+                    .server_zones
+                    .get(name)
+                    .or(options.zone.as_ref())
+                    .unwrap_or(utc);
+                (
+                    clock,
+                    zone.clone(),
+                    codes.get(name).copied().unwrap_or(0),
+                    course.clone(),
+                )
             })
             .collect();
         Resolver { first_year, streams }
@@ -524,12 +607,18 @@ impl Resolver {
                 let local = if *clock == Clock::Local {
                     key.minute * 60
                 } else {
-                    years::local_seconds(key.minute.rem_euclid(YEAR_MINUTES), self.first_year + key.minute.div_euclid(YEAR_MINUTES))
+                    years::local_seconds(
+                        key.minute.rem_euclid(YEAR_MINUTES),
+                        self.first_year + key.minute.div_euclid(YEAR_MINUTES),
+                    )
                 };
                 let second = zone.is_fold(local) && course.second_pass(key.segment, key.minute);
                 zone.to_utc(local, second)
             }
         };
-        Place { start: start.div_euclid(60) * 60, server: *server }
+        Place {
+            start: start.div_euclid(60) * 60,
+            server: *server,
+        }
     }
 }

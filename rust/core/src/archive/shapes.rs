@@ -1,1 +1,226 @@
-//! Unmatched lines grouped by shape.
+//! Lines that were not understood, grouped by shape: numbers, addresses and names become marks.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+
+use hashbrown::HashMap;
+
+use crate::explain::{Explainer, Explanation};
+
+/// A group of lines of one shape.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// The shape.
+    pub shape: String,
+    /// Lines of that shape.
+    pub count: u64,
+    /// The first of them, cut to [`EXAMPLE_MOST`] bytes.
+    pub example: Vec<u8>,
+    /// Where it stands.
+    pub path: PathBuf,
+    /// Its line number, from 1.
+    pub line: u64,
+    /// Why it was not understood.
+    pub reason: String,
+}
+
+/// Bytes kept of an example.
+pub const EXAMPLE_MOST: usize = 400;
+/// Shapes kept; lines of further shapes share one entry.
+pub const SHAPES_MOST: usize = 10_000;
+/// Words of a message that make its shape.
+const WORDS: usize = 16;
+
+/// The shape of a message.
+#[must_use]
+pub fn shape_of(program: &str, message: &[u8]) -> String {
+    let text = String::from_utf8_lossy(message.get(..message.len().min(400)).unwrap_or_default());
+    let mut out = String::with_capacity(80);
+    if !program.is_empty() {
+        out.push_str(program);
+        out.push(':');
+    }
+    for word in text.split_whitespace().take(WORDS) {
+        if !out.is_empty() {
+            out.push(' ');
+        }
+        mark(word, &mut out);
+    }
+    out
+}
+
+/// Replaces what varies in a word.
+fn mark(word: &str, out: &mut String) {
+    let core = word.trim_matches(|c: char| c.is_ascii_punctuation());
+    let digits = core.bytes().filter(u8::is_ascii_digit).count();
+    let hex = core.len() >= 6 && core.bytes().all(|b| b.is_ascii_hexdigit()) && digits > 0;
+    let marked = if core.parse::<std::net::IpAddr>().is_ok() {
+        Some("ADDR")
+    } else if core.contains('@') {
+        Some("MAIL")
+    } else if hex {
+        Some("HEX")
+    } else {
+        None
+    };
+    if let (Some(m), Some(at)) = (marked, word.find(core)) {
+        out.push_str(&word[..at]);
+        out.push_str(m);
+        out.push_str(&word[at + core.len()..]);
+        return;
+    }
+    let mut in_digits = false;
+    for c in word.chars().take(60) {
+        if c.is_ascii_digit() {
+            if !in_digits {
+                out.push('#');
+            }
+            in_digits = true;
+        } else {
+            in_digits = false;
+            out.push(c);
+        }
+    }
+}
+
+/// Lines of a stream, without their ends, in bounded memory: of a longer line only the first bytes.
+pub struct Lines {
+    reader: BufReader<Box<dyn Read + Send>>,
+    most: usize,
+    /// Number of the line returned last, from 1.
+    pub number: u64,
+}
+
+impl Lines {
+    /// Lines of at most `most` bytes.
+    #[must_use]
+    pub fn new(stream: Box<dyn Read + Send>, most: usize) -> Self {
+        Lines {
+            reader: BufReader::with_capacity(64 * 1024, stream),
+            most,
+            number: 0,
+        }
+    }
+
+    /// Reads the next line into `line`; `false` at the end.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    pub fn next(&mut self, line: &mut Vec<u8>) -> std::io::Result<bool> {
+        line.clear();
+        let mut any = false;
+        loop {
+            let block = self.reader.fill_buf()?;
+            if block.is_empty() {
+                break;
+            }
+            any = true;
+            let end = memchr::memchr(b'\n', block);
+            let part = &block[..end.unwrap_or(block.len())];
+            let room = self.most.saturating_sub(line.len());
+            line.extend_from_slice(&part[..part.len().min(room)]);
+            let used = end.map_or(block.len(), |e| e + 1);
+            self.reader.consume(used);
+            if end.is_some() {
+                break;
+            }
+        }
+        self.number += u64::from(any);
+        Ok(any)
+    }
+}
+
+/// Groups of lines by shape.
+#[derive(Default)]
+pub struct Shapes {
+    groups: HashMap<String, Shape, foldhash::quality::RandomState>,
+    /// Lines whose shape found no room.
+    pub rest: u64,
+}
+
+impl Shapes {
+    /// Takes a line that was not understood.
+    pub fn add(&mut self, line: &[u8], explanation: &Explanation, path: &std::path::Path, number: u64) {
+        let tail = line
+            .windows(explanation.program.len().max(1))
+            .position(|w| w == explanation.program.as_bytes())
+            .and_then(|at| line.get(at..))
+            .and_then(|t| t.iter().position(|&b| b == b' ').and_then(|p| t.get(p + 1..)))
+            .unwrap_or(line);
+        let message = if explanation.program.is_empty() {
+            line
+        } else {
+            tail
+        };
+        let shape = shape_of(&explanation.program, message);
+        if let Some(group) = self.groups.get_mut(&shape) {
+            group.count += 1;
+            return;
+        }
+        if self.groups.len() >= SHAPES_MOST {
+            self.rest += 1;
+            return;
+        }
+        self.groups.insert(
+            shape.clone(),
+            Shape {
+                shape,
+                count: 1,
+                example: line
+                    .get(..line.len().min(EXAMPLE_MOST))
+                    .unwrap_or_default()
+                    .to_vec(),
+                path: path.to_owned(),
+                line: number,
+                reason: explanation.reason.clone().unwrap_or_default(),
+            },
+        );
+    }
+
+    /// The groups, most frequent first, then by shape.
+    #[must_use]
+    pub fn sorted(self) -> Vec<Shape> {
+        let mut all: Vec<Shape> = self.groups.into_values().collect();
+        all.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.shape.cmp(&b.shape)));
+        all
+    }
+
+    /// Reads a stream and takes every line that is neither counted nor known and ignored.
+    ///
+    /// # Errors
+    /// Those of the stream; what was read before is kept.
+    pub fn read(
+        &mut self,
+        stream: Box<dyn Read + Send>,
+        path: &std::path::Path,
+        most: usize,
+        explainer: &mut Explainer,
+    ) -> std::io::Result<()> {
+        let mut lines = Lines::new(stream, most);
+        let mut line = Vec::new();
+        while lines.next(&mut line)? {
+            let e = explainer.line(&line);
+            if e.count == 0 && !e.ignored {
+                self.add(&line, &e, path, lines.number);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_varies_is_marked() {
+        assert_eq!(
+            shape_of("sshd", b"Accepted password for root from 192.0.2.7 port 4711"),
+            "sshd: Accepted password for root from ADDR port #"
+        );
+        assert_eq!(
+            shape_of("x", b"[192.0.2.7] 3F2A9C <joe@example.org>"),
+            "x: [ADDR] HEX <MAIL>"
+        );
+    }
+}

@@ -48,8 +48,32 @@ impl Compression {
             // A skippable frame may come first.
             [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Compression::Zstd,
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Compression::Xz,
-            [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, 0x53, 0x59, ..] => Compression::Bzip2,
-            [b'B', b'Z', b'h', b'1'..=b'9', 0x17, 0x72, 0x45, 0x38, 0x50, 0x90, ..] => Compression::Bzip2,
+            [
+                b'B',
+                b'Z',
+                b'h',
+                b'1'..=b'9',
+                0x31,
+                0x41,
+                0x59,
+                0x26,
+                0x53,
+                0x59,
+                ..,
+            ] => Compression::Bzip2,
+            [
+                b'B',
+                b'Z',
+                b'h',
+                b'1'..=b'9',
+                0x17,
+                0x72,
+                0x45,
+                0x38,
+                0x50,
+                0x90,
+                ..,
+            ] => Compression::Bzip2,
             _ => Compression::Plain,
         }
     }
@@ -86,11 +110,17 @@ impl Source {
                 regular: false,
             });
         }
-        let open = |source| Error::Open { path: path.to_owned(), source };
+        let open = |source| Error::Open {
+            path: path.to_owned(),
+            source,
+        };
         // A pipe must not be opened twice, and opening one without a writer would wait.
         let meta = std::fs::metadata(path).map_err(open)?;
         if meta.is_dir() {
-            return Err(open(io::Error::new(io::ErrorKind::IsADirectory, "is a folder, a file is expected")));
+            return Err(open(io::Error::new(
+                io::ErrorKind::IsADirectory,
+                "is a folder, a file is expected",
+            )));
         }
         let mtime = meta
             .modified()
@@ -111,7 +141,10 @@ impl Source {
         let n = read_full(&mut file, &mut head).map_err(open)?;
         let head = head.get(..n).unwrap_or_default();
         let compression = Compression::of(head);
-        let inside = match (compression, head.get(4..8).and_then(|b| <[u8; 4]>::try_from(b).ok())) {
+        let inside = match (
+            compression,
+            head.get(4..8).and_then(|b| <[u8; 4]>::try_from(b).ok()),
+        ) {
             (Compression::Gzip, Some(b)) => Some(i64::from(u32::from_le_bytes(b))).filter(|&t| t > 0),
             _ => None,
         };
@@ -132,12 +165,21 @@ impl Source {
     /// # Errors
     /// [`Error::Open`].
     pub fn open(&self, progress: &Arc<AtomicU64>) -> Result<Box<dyn Read + Send>> {
-        let open = |source| Error::Open { path: self.path.clone(), source };
+        let open = |source| Error::Open {
+            path: self.path.clone(),
+            source,
+        };
         if self.path.as_os_str() == "-" {
-            let input = Counted { inner: io::stdin(), progress: Arc::clone(progress) };
+            let input = Counted {
+                inner: io::stdin(),
+                progress: Arc::clone(progress),
+            };
             return sniff(Box::new(input)).map_err(open);
         }
-        let file = Counted { inner: File::open(&self.path).map_err(open)?, progress: Arc::clone(progress) };
+        let file = Counted {
+            inner: File::open(&self.path).map_err(open)?,
+            progress: Arc::clone(progress),
+        };
         if !self.regular {
             return sniff(Box::new(file)).map_err(open);
         }
@@ -159,9 +201,13 @@ const INPUT_BUFFER: usize = 256 * 1024;
 fn decoder(compression: Compression, raw: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>> {
     Ok(match compression {
         Compression::Plain => raw,
-        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(INPUT_BUFFER, raw))),
+        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(
+            INPUT_BUFFER,
+            raw,
+        ))),
         Compression::Zstd => {
-            let mut d = zstd::stream::read::Decoder::with_buffer(BufReader::with_capacity(INPUT_BUFFER, raw))?;
+            let mut d =
+                zstd::stream::read::Decoder::with_buffer(BufReader::with_capacity(INPUT_BUFFER, raw))?;
             // Archives made with --long=31 are still read; the window bounds the memory.
             d.window_log_max(31)?;
             Box::new(d)
@@ -169,9 +215,15 @@ fn decoder(compression: Compression, raw: Box<dyn Read + Send>) -> io::Result<Bo
         Compression::Xz => {
             let stream = liblzma::stream::Stream::new_auto_decoder(1 << 30, liblzma::stream::CONCATENATED)
                 .map_err(io::Error::from)?;
-            Box::new(liblzma::bufread::XzDecoder::new_stream(BufReader::with_capacity(INPUT_BUFFER, raw), stream))
+            Box::new(liblzma::bufread::XzDecoder::new_stream(
+                BufReader::with_capacity(INPUT_BUFFER, raw),
+                stream,
+            ))
         }
-        Compression::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(BufReader::with_capacity(INPUT_BUFFER, raw))),
+        Compression::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(BufReader::with_capacity(
+            INPUT_BUFFER,
+            raw,
+        ))),
     })
 }
 

@@ -26,7 +26,9 @@ pub fn local_seconds(minute: i64, year: i64) -> i64 {
 /// The year of a file's first line, so that its last line is not newer than `limit` (local seconds).
 #[must_use]
 pub fn first_year(years: &Years, limit: i64) -> i64 {
-    let Some((_, last)) = years.span() else { return 1970 };
+    let Some((_, last)) = years.span() else {
+        return 1970;
+    };
     let newest = 1970 + limit.div_euclid(31_556_952) + 1;
     let latest = (newest - 12..=newest + 1)
         .rev()
@@ -46,8 +48,14 @@ pub fn first_year(years: &Years, limit: i64) -> i64 {
 /// rotations ago it was written (0: the current file). Dates sort by themselves, newest first.
 #[must_use]
 pub fn rotation(path: &std::path::Path) -> (String, i64) {
-    let folder = path.parent().map(|p| p.to_string_lossy().into_owned()).unwrap_or_default();
-    let mut name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let folder = path
+        .parent()
+        .map(|p| p.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let mut name = path
+        .file_name()
+        .map(|n| n.to_string_lossy().into_owned())
+        .unwrap_or_default();
     for ending in [".gz", ".zst", ".xz", ".bz2", ".Z", ".lz4"] {
         if let Some(bare) = name.strip_suffix(ending) {
             name = bare.to_owned();
@@ -61,7 +69,10 @@ pub fn rotation(path: &std::path::Path) -> (String, i64) {
     {
         // `messages.3` is older than `messages.2`; `messages-20020715` is newer than `-20020714`.
         let rank = if number.len() >= 6 { -n } else { n };
-        return (format!("{folder}/{stem}"), if number.len() >= 6 { rank + (1 << 40) } else { rank });
+        return (
+            format!("{folder}/{stem}"),
+            if number.len() >= 6 { rank + (1 << 40) } else { rank },
+        );
     }
     (format!("{folder}/{name}"), -1)
 }
@@ -88,7 +99,10 @@ mod tests {
         // December, then January: the first line lies in the year before.
         assert_eq!(first_year(&years(&[YEAR_MINUTES - 5, 3]), TIME_2002_08_01), 2001);
         // 29 February 2000 is the last one before 2002.
-        assert_eq!(first_year(&years(&[59 * 1440 + 7, JUL_15]), TIME_2002_08_01), 2000);
+        assert_eq!(
+            first_year(&years(&[59 * 1440 + 7, JUL_15]), TIME_2002_08_01),
+            2000
+        );
     }
 
     #[test]

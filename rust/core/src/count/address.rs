@@ -24,7 +24,10 @@ impl Client {
     #[must_use]
     pub fn parse(spelling: &[u8], prefix_v6: u8) -> Option<Client> {
         let text = std::str::from_utf8(spelling).ok()?;
-        let text = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+        let text = text
+            .strip_prefix('[')
+            .and_then(|t| t.strip_suffix(']'))
+            .unwrap_or(text);
         let text = match text.get(..5) {
             Some(tag) if tag.eq_ignore_ascii_case("IPv6:") => &text[5..],
             _ => text,
@@ -71,7 +74,9 @@ impl std::fmt::Display for Client {
 
 /// Cuts the host bits.
 fn cut(address: Ipv6Addr, prefix: u8) -> Ipv6Addr {
-    let mask = u128::MAX.checked_shl(128 - u32::from(prefix.min(128))).unwrap_or(0);
+    let mask = u128::MAX
+        .checked_shl(128 - u32::from(prefix.min(128)))
+        .unwrap_or(0);
     Ipv6Addr::from_bits(address.to_bits() & mask)
 }
 
@@ -106,8 +111,10 @@ impl Prefix {
             Some((a, l)) => (a, Some(l)),
             None => (text, None),
         };
-        let address: IpAddr =
-            address.trim().parse().map_err(|_| format!("{text:?} is no address or prefix such as 133.95.0.0/16"))?;
+        let address: IpAddr = address
+            .trim()
+            .parse()
+            .map_err(|_| format!("{text:?} is no address or prefix such as 133.95.0.0/16"))?;
         let most = if address.is_ipv4() { 32 } else { 128 };
         let length = match length {
             None => most,
@@ -147,14 +154,31 @@ mod tests {
         assert_eq!(shown("133.95.10.2", 64).as_deref(), Some("133.95.10.2"));
         assert_eq!(shown("::ffff:133.95.10.2", 64).as_deref(), Some("133.95.10.2"));
         assert_eq!(shown("[IPv6:2001:DB8::1]", 128).as_deref(), Some("2001:db8::1"));
-        assert_eq!(shown("2001:db8:0:1:2:3:4:5", 64).as_deref(), Some("2001:db8:0:1::/64"));
+        assert_eq!(
+            shown("2001:db8:0:1:2:3:4:5", 64).as_deref(),
+            Some("2001:db8:0:1::/64")
+        );
         assert_eq!(shown("fe80::1%eth0", 128).as_deref(), Some("fe80::1"));
-        assert_eq!(shown("PC-7.Example.AC.jp", 64).as_deref(), Some("pc-7.example.ac.jp"));
+        assert_eq!(
+            shown("PC-7.Example.AC.jp", 64).as_deref(),
+            Some("pc-7.example.ac.jp")
+        );
     }
 
     #[test]
     fn placeholders_and_junk_are_no_client() {
-        for junk in ["", "unknown", "?", "1.2.3", "1.2.3.4.5", "300.1.1.1", "a b", "a\u{202e}b", "1.2.3.4%eth0", "[]"] {
+        for junk in [
+            "",
+            "unknown",
+            "?",
+            "1.2.3",
+            "1.2.3.4.5",
+            "300.1.1.1",
+            "a b",
+            "a\u{202e}b",
+            "1.2.3.4%eth0",
+            "[]",
+        ] {
             assert_eq!(shown(junk, 64), None, "{junk:?}");
         }
         assert_eq!(Client::parse(b"\xff\xfe", 64), None);
@@ -165,7 +189,11 @@ mod tests {
         let inside = Prefix::parse("133.95.0.0/16").expect("valid");
         assert!(inside.contains(&Client::V4(Ipv4Addr::new(133, 95, 255, 1))));
         assert!(!inside.contains(&Client::V4(Ipv4Addr::new(133, 96, 0, 1))));
-        assert!(Prefix::parse("0.0.0.0/0").expect("valid").contains(&Client::V4(Ipv4Addr::new(1, 2, 3, 4))));
+        assert!(
+            Prefix::parse("0.0.0.0/0")
+                .expect("valid")
+                .contains(&Client::V4(Ipv4Addr::new(1, 2, 3, 4)))
+        );
         assert!(Prefix::parse("1.2.3.4/33").is_err());
         assert!(Prefix::parse("example").is_err());
     }

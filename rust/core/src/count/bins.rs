@@ -62,7 +62,10 @@ impl KindTable {
     #[inline(never)]
     fn new_row(&mut self, client: u32) -> usize {
         let slot = self.rows.len();
-        self.rows.push(Row { client, ..Row::default() });
+        self.rows.push(Row {
+            client,
+            ..Row::default()
+        });
         self.slots[client as usize] = slot as u32;
         slot
     }
@@ -120,7 +123,14 @@ impl OpenBin {
     /// An empty bin.
     #[must_use]
     pub fn new(key: BinKey) -> Self {
-        OpenBin { key, tables: Default::default(), asked: Vec::new(), level: 0, fold_at: FOLD_FROM, saturated: false }
+        OpenBin {
+            key,
+            tables: Default::default(),
+            asked: Vec::new(),
+            level: 0,
+            fold_at: FOLD_FROM,
+            saturated: false,
+        }
     }
 
     /// The row of a client for a kind.
@@ -140,7 +150,11 @@ impl OpenBin {
         let mut left = times;
         loop {
             let now = left.min(ASKED_MOST);
-            self.asked.push(Asked { hash, row: row as u32, what: ((query_type as u32) << 28) | now });
+            self.asked.push(Asked {
+                hash,
+                row: row as u32,
+                what: ((query_type as u32) << 28) | now,
+            });
             left -= now;
             if left == 0 {
                 break;
@@ -156,7 +170,8 @@ impl OpenBin {
     pub fn fold(&mut self, most: usize) {
         self.asked.sort_unstable_by_key(|a| (a.hash, a.row, a.what >> 28));
         self.asked.dedup_by(|later, first| {
-            let same = later.hash == first.hash && later.row == first.row && later.what >> 28 == first.what >> 28;
+            let same =
+                later.hash == first.hash && later.row == first.row && later.what >> 28 == first.what >> 28;
             let sum = (later.what & ASKED_MOST) + (first.what & ASKED_MOST);
             if same && sum <= ASKED_MOST {
                 first.what = (first.what & !ASKED_MOST) | sum;
@@ -210,9 +225,13 @@ impl OpenBin {
         self.level = self.level.max(other.level);
         let level = self.level;
         self.asked.retain(|a| name_kept(a.hash, level));
-        self.asked.extend(other.asked.iter().filter(|a| name_kept(a.hash, level)).filter_map(|a| {
-            map.get(a.row as usize).map(|&row| Asked { row, ..*a })
-        }));
+        self.asked.extend(
+            other
+                .asked
+                .iter()
+                .filter(|a| name_kept(a.hash, level))
+                .filter_map(|a| map.get(a.row as usize).map(|&row| Asked { row, ..*a })),
+        );
         if self.asked.len() >= self.fold_at {
             self.fold(most);
         }

@@ -77,7 +77,11 @@ pub const fn address_hash(high: u64, low: u64) -> u64 {
 #[must_use]
 pub fn short_key(text: &[u8]) -> (u64, u64) {
     let n = text.len();
-    if n >= 8 { (load8(text, 0), load8(text, n - 8)) } else { (load_short(text), n as u64) }
+    if n >= 8 {
+        (load8(text, 0), load8(text, n - 8))
+    } else {
+        (load_short(text), n as u64)
+    }
 }
 
 /// A seed for tables whose keys clients choose; drawn once a process.
@@ -86,7 +90,12 @@ pub fn process_seed() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     use std::sync::OnceLock;
     static SEED: OnceLock<u64> = OnceLock::new();
-    *SEED.get_or_init(|| std::collections::hash_map::RandomState::new().build_hasher().finish() | 1)
+    *SEED.get_or_init(|| {
+        std::collections::hash_map::RandomState::new()
+            .build_hasher()
+            .finish()
+            | 1
+    })
 }
 
 #[cfg(test)]

@@ -90,7 +90,14 @@ impl Interner {
         let offset = self.arena.len() as u32;
         self.arena.extend_from_slice(text.as_bytes());
         let view = view_of(text.as_bytes(), offset);
-        self.known.push(Known { hash, offset, length: text.len() as u32, view, side, reinjection });
+        self.known.push(Known {
+            hash,
+            offset,
+            length: text.len() as u32,
+            view,
+            side,
+            reinjection,
+        });
         id
     }
 
@@ -121,7 +128,9 @@ impl Interner {
             return None;
         }
         let k = self.known.get(id as usize)?;
-        let bytes = self.arena.get(k.offset as usize..(k.offset + k.length) as usize)?;
+        let bytes = self
+            .arena
+            .get(k.offset as usize..(k.offset + k.length) as usize)?;
         std::str::from_utf8(bytes).ok()
     }
 
@@ -150,7 +159,11 @@ impl Interner {
         }
         let (low, high) = short_key(spelling);
         let mask = self.slots.len() - 1;
-        let mut at = fold(low ^ self.seed, high ^ (n as u64).wrapping_add(self.seed.rotate_left(32))) as usize & mask;
+        let mut at = fold(
+            low ^ self.seed,
+            high ^ (n as u64).wrapping_add(self.seed.rotate_left(32)),
+        ) as usize
+            & mask;
         loop {
             let slot = &self.slots[at];
             if slot.low == low && slot.high == high && slot.length == n as u32 {
@@ -180,7 +193,12 @@ impl Interner {
                 self.place_slot(slot);
             }
         }
-        self.place_slot(Slot { low, high, id, length: spelling.len() as u32 });
+        self.place_slot(Slot {
+            low,
+            high,
+            id,
+            length: spelling.len() as u32,
+        });
         self.used += 1;
         id
     }

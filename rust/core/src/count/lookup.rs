@@ -82,7 +82,10 @@ impl TimeCache {
         };
         let at = |i: usize| line.get(i).copied().unwrap_or(0);
         if stamp.clock == Clock::Yearless && at(12) == b':' && at(15) == b' ' && two_digits(line, 13) {
-            return Some(TimeCache { high: load8(line, 4), ..blank });
+            return Some(TimeCache {
+                high: load8(line, 4),
+                ..blank
+            });
         }
         if at(4) == b'-' && at(10) == b'T' && at(16) == b':' && two_digits(line, 17) {
             let (from, end) = iso_tail(line)?;
@@ -90,7 +93,13 @@ impl TimeCache {
             let mut offset = [0; 6];
             offset.get_mut(..text.len())?.copy_from_slice(text);
             let offset_length = text.len() as u8;
-            return Some(TimeCache { shape: Shape::Iso, high: load8(line, 8), offset, offset_length, ..blank });
+            return Some(TimeCache {
+                shape: Shape::Iso,
+                high: load8(line, 8),
+                offset,
+                offset_length,
+                ..blank
+            });
         }
         if stamp.clock == Clock::Local
             && at(2) == b'-'
@@ -100,7 +109,11 @@ impl TimeCache {
             && at(24) == b' '
             && two_digits(line, 18)
         {
-            return Some(TimeCache { shape: Shape::Bind, high: load8(line, 9), ..blank });
+            return Some(TimeCache {
+                shape: Shape::Bind,
+                high: load8(line, 9),
+                ..blank
+            });
         }
         None
     }
@@ -115,7 +128,8 @@ impl TimeCache {
         match self.shape {
             Shape::Rfc3164 => {
                 let same = load8(line, 4) == self.high;
-                (same && line.get(12) == Some(&b':') && two_digits(line, 13) && line.get(15) == Some(&b' ')).then_some(16)
+                (same && line.get(12) == Some(&b':') && two_digits(line, 13) && line.get(15) == Some(&b' '))
+                    .then_some(16)
             }
             Shape::Iso => {
                 if load8(line, 8) != self.high || line.get(16) != Some(&b':') || !two_digits(line, 17) {
@@ -127,7 +141,10 @@ impl TimeCache {
             }
             Shape::Bind => {
                 let same = load8(line, 9) == self.high && line.get(17) == Some(&b':') && two_digits(line, 18);
-                let millis = matches!(line.get(20..25), Some([b'.', b'0'..=b'9', b'0'..=b'9', b'0'..=b'9', b' ']));
+                let millis = matches!(
+                    line.get(20..25),
+                    Some([b'.', b'0'..=b'9', b'0'..=b'9', b'0'..=b'9', b' '])
+                );
                 (same && millis).then_some(25)
             }
         }
@@ -166,7 +183,11 @@ pub struct TagCache {
 
 impl Default for TagCache {
     fn default() -> Self {
-        TagCache { tags: vec![None; PLACES], literal: Vec::new(), literal_tag: None }
+        TagCache {
+            tags: vec![None; PLACES],
+            literal: Vec::new(),
+            literal_tag: None,
+        }
     }
 }
 
@@ -200,7 +221,10 @@ fn positions(window: &[u8; 32], byte: u8) -> u32 {
     }
     #[cfg(not(target_arch = "x86_64"))]
     {
-        window.iter().enumerate().fold(0, |bits, (i, &b)| bits | (u32::from(b == byte) << i))
+        window
+            .iter()
+            .enumerate()
+            .fold(0, |bits, (i, &b)| bits | (u32::from(b == byte) << i))
     }
 }
 
@@ -218,7 +242,10 @@ fn head_end(rest: &[u8]) -> Option<usize> {
         return Some(ends.trailing_zeros() as usize);
     }
     // A long host name: look on by the byte.
-    rest.get(32..WINDOW.min(rest.len()))?.iter().position(|b| matches!(b, b'[' | b':')).map(|p| p + 32)
+    rest.get(32..WINDOW.min(rest.len()))?
+        .iter()
+        .position(|b| matches!(b, b'[' | b':'))
+        .map(|p| p + 32)
 }
 
 /// After the head: optional `[digits]`, then `: `.
@@ -251,7 +278,12 @@ impl TagCache {
             let message = rest.strip_prefix(self.literal.as_slice())?;
             // With an empty literal anything would match: only what surely is no category may pass.
             let sure = !self.literal.is_empty() || message.starts_with(b"client ");
-            return sure.then_some(Found { tag, program: &rest[..0], pid: &rest[..0], message });
+            return sure.then_some(Found {
+                tag,
+                program: &rest[..0],
+                pid: &rest[..0],
+                message,
+            });
         }
         let end = head_end(rest)?;
         let head = rest.get(..end)?;
@@ -260,22 +292,46 @@ impl TagCache {
             return None;
         }
         let (pid, message) = after_head(rest, end)?;
-        Some(Found { tag: *tag, program: head.get(tag.program_from as usize..)?, pid, message })
+        Some(Found {
+            tag: *tag,
+            program: head.get(tag.program_from as usize..)?,
+            pid,
+            message,
+        })
     }
 
     /// Remembers what the full parser made of a line whose text after the time is `rest`.
-    pub fn learn(&mut self, rest: &[u8], header: &Header<'_>, bind: bool, server: u32, dialect: Option<Dialect>) {
-        let mut tag = Tag { head: [0; WINDOW], head_length: 0, program_from: 0, server, dialect };
+    pub fn learn(
+        &mut self,
+        rest: &[u8],
+        header: &Header<'_>,
+        bind: bool,
+        server: u32,
+        dialect: Option<Dialect>,
+    ) {
+        let mut tag = Tag {
+            head: [0; WINDOW],
+            head_length: 0,
+            program_from: 0,
+            server,
+            dialect,
+        };
         if bind {
             let literal = rest.len().saturating_sub(header.message.len());
-            if header.host.is_empty() && header.program.is_empty() && literal <= 64 && rest.ends_with(header.message) {
+            if header.host.is_empty()
+                && header.program.is_empty()
+                && literal <= 64
+                && rest.ends_with(header.message)
+            {
                 self.literal = rest[..literal].to_vec();
                 self.literal_tag = Some(tag);
             }
             return;
         }
         let Some(end) = head_end(rest) else { return };
-        let Some((pid, message)) = after_head(rest, end) else { return };
+        let Some((pid, message)) = after_head(rest, end) else {
+            return;
+        };
         let host = header.host.len();
         let alike = end <= WINDOW
             && pid == header.pid

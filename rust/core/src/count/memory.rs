@@ -55,7 +55,9 @@ impl Memory {
     /// A cancel: returns the event to take back, if it has been counted; else the cancel waits.
     pub fn cancel(&mut self, id: u64, key: BinKey, most: usize) -> Option<Held> {
         if let Some(list) = self.halves.get_mut(&id)
-            && let Some(at) = list.iter().position(|h| matches!(h, Half::Held(held) if near(held.key, key)))
+            && let Some(at) = list
+                .iter()
+                .position(|h| matches!(h, Half::Held(held) if near(held.key, key)))
         {
             let half = list.swap_remove(at);
             self.waiting -= 1;
@@ -74,7 +76,9 @@ impl Memory {
     /// A hold: returns whether it is to be counted (no cancel was waiting).
     pub fn hold(&mut self, id: u64, held: Held, most: usize) -> bool {
         if let Some(list) = self.halves.get_mut(&id)
-            && let Some(at) = list.iter().position(|h| matches!(h, Half::Cancel(key) if near(*key, held.key)))
+            && let Some(at) = list
+                .iter()
+                .position(|h| matches!(h, Half::Cancel(key) if near(*key, held.key)))
         {
             list.swap_remove(at);
             self.waiting -= 1;
@@ -117,7 +121,9 @@ impl Memory {
     /// Takes everything that waits.
     pub fn drain(&mut self) -> impl Iterator<Item = (u64, Half)> {
         self.waiting = 0;
-        std::mem::take(&mut self.halves).into_iter().flat_map(|(id, list)| list.into_iter().map(move |h| (id, h)))
+        std::mem::take(&mut self.halves)
+            .into_iter()
+            .flat_map(|(id, list)| list.into_iter().map(move |h| (id, h)))
     }
 
     /// Number of waiting halves.
@@ -138,11 +144,20 @@ mod tests {
     use super::*;
 
     fn at(minute: i64) -> BinKey {
-        BinKey { minute, segment: 0, stream: 1 }
+        BinKey {
+            minute,
+            segment: 0,
+            stream: 1,
+        }
     }
 
     fn held(minute: i64) -> Held {
-        Held { key: at(minute), kind: Kind::PopAccess, client: 7, recipients: 0 }
+        Held {
+            key: at(minute),
+            kind: Kind::PopAccess,
+            client: 7,
+            recipients: 0,
+        }
     }
 
     #[test]

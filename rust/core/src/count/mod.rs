@@ -23,7 +23,10 @@ use address::Prefix;
 
 /// What is counted. Less is faster.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "independent switches of what is counted")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent switches of what is counted"
+)]
 pub struct Options {
     /// Per client (`client_traffic`); without it only `traffic`, by kind.
     pub clients: bool,

@@ -126,7 +126,17 @@ impl Sealer {
                 self.count_names(&bin.asked, table, clients, typed, &mut cells);
             }
             for (at, cell) in cells.iter().enumerate().filter(|(_, c)| c.count > 0) {
-                let row = self.traffic_row(key, kind, at, cell, table, clients, named.then_some(bin.level), options, limits);
+                let row = self.traffic_row(
+                    key,
+                    kind,
+                    at,
+                    cell,
+                    table,
+                    clients,
+                    named.then_some(bin.level),
+                    options,
+                    limits,
+                );
                 traffic.push(row);
             }
             if named {
@@ -199,7 +209,9 @@ impl Sealer {
         let mask = self.name_keys.len() - 1;
         let seed = process_seed();
         for a in asked {
-            let Some(row) = table.rows.get(a.row as usize) else { continue };
+            let Some(row) = table.rows.get(a.row as usize) else {
+                continue;
+            };
             let side = clients.known(row.client).side as usize;
             let cell = cell_of(if typed { (a.what >> 28) as usize } else { NO_TYPE }, side);
             let times = a.what & ASKED_MOST;
@@ -236,7 +248,10 @@ impl Sealer {
         self.name_used.clear();
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one row from the scratch of one bin; private")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one row from the scratch of one bin; private"
+    )]
     fn traffic_row(
         &self,
         key: BinKey,
@@ -255,13 +270,21 @@ impl Sealer {
         let mut who = Numbers {
             distinct: cell.clients,
             entropy: entropy(total as f64, cell.client_sum),
-            top_share: if total > 0 { cell.client_top as f64 / total as f64 } else { 0.0 },
+            top_share: if total > 0 {
+                cell.client_top as f64 / total as f64
+            } else {
+                0.0
+            },
         };
         if side != 0 && (options.state || cell.clients as usize > limits.summary_size) {
             let mut s = Summary::default();
             s.items.extend(table.rows.iter().filter_map(|row| {
                 let known = clients.known(row.client);
-                let c = if type_at == NO_TYPE { row.count } else { row.types[type_at] };
+                let c = if type_at == NO_TYPE {
+                    row.count
+                } else {
+                    row.types[type_at]
+                };
                 (known.side as usize == side && c > 0).then_some(((known.hash >> 32) as u32, u64::from(c)))
             }));
             s.settle(limits.summary_size);
@@ -273,7 +296,10 @@ impl Sealer {
         let mut name_state = Vec::new();
         let names = names_level.map(|level| {
             if level > 0 || options.state || cell.names as usize > limits.summary_size {
-                let mut s = Summary { level, items: Vec::with_capacity(cell.names as usize) };
+                let mut s = Summary {
+                    level,
+                    items: Vec::with_capacity(cell.names as usize),
+                };
                 s.items.extend(self.name_used.iter().filter_map(|&u| {
                     let (hash, times, c) = self.name_keys[u as usize];
                     (c as usize == at).then_some(((hash >> 32) as u32, u64::from(times)))
@@ -288,7 +314,11 @@ impl Sealer {
                 Numbers {
                     distinct: cell.names,
                     entropy: entropy(total, cell.name_sum),
-                    top_share: if total > 0.0 { cell.name_top as f64 / total } else { 0.0 },
+                    top_share: if total > 0.0 {
+                        cell.name_top as f64 / total
+                    } else {
+                        0.0
+                    },
                 }
             }
         });
@@ -337,13 +367,22 @@ fn tally_clients(table: &KindTable, clients: &Interner, typed: bool, cells: &mut
     }
 }
 
-fn append(columns: &mut ClientColumns, key: BinKey, kind: Kind, table: &KindTable, clients: &Interner, options: &Options) {
+fn append(
+    columns: &mut ClientColumns,
+    key: BinKey,
+    kind: Kind,
+    table: &KindTable,
+    clients: &Interner,
+    options: &Options,
+) {
     let rows = &table.rows;
     let first = columns.count.len() as u32;
     // Held back and then cancelled events leave rows of zero.
     let all = rows.iter().all(|r| r.count > 0);
     let live = |r: &&super::bins::Row| all || r.count > 0;
-    columns.client.extend(rows.iter().filter(live).map(|r| clients.view(r.client)));
+    columns
+        .client
+        .extend(rows.iter().filter(live).map(|r| clients.view(r.client)));
     columns.count.extend(rows.iter().filter(live).map(|r| r.count));
     for (at, row) in rows.iter().filter(live).enumerate() {
         if row.client == super::intern::NONE {
@@ -365,11 +404,17 @@ fn append(columns: &mut ClientColumns, key: BinKey, kind: Kind, table: &KindTabl
         }
     }
     if options.names {
-        columns.distinct.extend(rows.iter().filter(live).map(|r| r.distinct));
+        columns
+            .distinct
+            .extend(rows.iter().filter(live).map(|r| r.distinct));
     }
     let added = columns.count.len() as u32 - first;
     if added > 0 {
-        columns.runs.push(Run { key, kind, rows: added });
+        columns.runs.push(Run {
+            key,
+            kind,
+            rows: added,
+        });
     }
 }
 

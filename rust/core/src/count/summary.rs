@@ -60,7 +60,11 @@ pub const fn kept(hash32: u32, level: u8) -> bool {
 #[inline]
 #[must_use]
 pub fn entropy(total: f64, sum: f64) -> f64 {
-    if total > 0.0 { (total.log2() - sum / total).max(0.0) } else { 0.0 }
+    if total > 0.0 {
+        (total.log2() - sum / total).max(0.0)
+    } else {
+        0.0
+    }
 }
 
 impl Summary {
@@ -95,7 +99,11 @@ impl Summary {
         Numbers {
             distinct: (self.items.len() as u64) << self.level,
             entropy: entropy(total, sum * scale),
-            top_share: if total > 0.0 { (top as f64 / total).min(1.0) } else { 0.0 },
+            top_share: if total > 0.0 {
+                (top as f64 / total).min(1.0)
+            } else {
+                0.0
+            },
         }
     }
 
@@ -118,7 +126,9 @@ impl Summary {
     /// Reads the stored form, adding to what is here; `false` if the bytes are no summary.
     #[must_use]
     pub fn add_stored(&mut self, bytes: &[u8]) -> bool {
-        let Some((&first, mut rest)) = bytes.split_first() else { return true };
+        let Some((&first, mut rest)) = bytes.split_first() else {
+            return true;
+        };
         let counts = first & 0x80 == 0;
         self.level = self.level.max(first & 0x1f);
         while let Some((hash, tail)) = rest.split_first_chunk::<4>() {
@@ -128,7 +138,9 @@ impl Summary {
                 count = 0;
                 let mut shift = 0;
                 loop {
-                    let Some((&b, tail)) = rest.split_first() else { return false };
+                    let Some((&b, tail)) = rest.split_first() else {
+                        return false;
+                    };
                     rest = tail;
                     if shift > 63 {
                         return false;
@@ -153,7 +165,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn of(names: &[u16], size: usize) -> Summary {
-        let items = names.iter().map(|n| ((name_hash(&n.to_le_bytes()) >> 32) as u32, 1)).collect();
+        let items = names
+            .iter()
+            .map(|n| ((name_hash(&n.to_le_bytes()) >> 32) as u32, 1))
+            .collect();
         let mut s = Summary { level: 0, items };
         s.settle(size);
         s
@@ -186,12 +201,23 @@ mod tests {
 
     #[test]
     fn entropy_of_known_distributions() {
-        let even = Summary { level: 0, items: (0..8).map(|i| (i, 5)).collect() };
+        let even = Summary {
+            level: 0,
+            items: (0..8).map(|i| (i, 5)).collect(),
+        };
         let n = even.numbers(40);
         assert!((n.entropy - 3.0).abs() < 1e-12);
         assert_eq!(n.distinct, 8);
         assert!((n.top_share - 0.125).abs() < 1e-12);
-        assert_eq!(Summary { level: 0, items: vec![(1, 7)] }.numbers(7).entropy, 0.0);
+        assert_eq!(
+            Summary {
+                level: 0,
+                items: vec![(1, 7)]
+            }
+            .numbers(7)
+            .entropy,
+            0.0
+        );
     }
 
     #[test]

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, BinaryViewArray, Float64Array, RecordBatch, StringArray, StringViewArray, TimestampMicrosecondArray,
-    UInt8Array, UInt16Array, UInt32Array, UInt64Array,
+use arrow_array::{
+    ArrayRef, BinaryViewArray, Float64Array, RecordBatch, StringArray, StringViewArray,
+    TimestampMicrosecondArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
 };
-use arrow::buffer::{Buffer, NullBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow_buffer::{Buffer, NullBuffer, ScalarBuffer};
+use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use crate::error::{Error, Result};
 use crate::event::QueryType;
@@ -42,7 +42,11 @@ pub fn client_schema(options: &Options, wide: bool) -> SchemaRef {
     ];
     if options.query_types {
         let width = if wide { DataType::UInt32 } else { DataType::UInt16 };
-        fields.extend(QueryType::ALL.iter().map(|q| Field::new(q.name(), width.clone(), false)));
+        fields.extend(
+            QueryType::ALL
+                .iter()
+                .map(|q| Field::new(q.name(), width.clone(), false)),
+        );
     }
     if options.names {
         fields.push(Field::new("distinct_names", DataType::UInt32, false));
@@ -151,7 +155,11 @@ fn binary_views(bytes: Vec<u8>, ends: &[u64]) -> Result<BinaryViewArray> {
         let end = cuts.get(i + 1).copied().unwrap_or(whole.len());
         buffers.push(whole.slice_with_length(cut, end - cut));
     }
-    Ok(BinaryViewArray::try_new(ScalarBuffer::from(views), buffers, Some(NullBuffer::from(valid)))?)
+    Ok(BinaryViewArray::try_new(
+        ScalarBuffer::from(views),
+        buffers,
+        Some(NullBuffer::from(valid)),
+    )?)
 }
 
 fn view(value: &[u8], buffer: u32, offset: u32) -> u128 {
@@ -213,23 +221,53 @@ pub fn traffic_batch(
     // Where clients were not told apart, or none was told, nothing is known of who asked.
     let who = |r: &TrafficRow| (r.side != 0).then_some(r.clients);
     let mut arrays: Vec<ArrayRef> = vec![
-        Arc::new(TimestampMicrosecondArray::from_iter_values(places.iter().map(|p| p.start * 1_000_000)).with_timezone("UTC")),
+        Arc::new(
+            TimestampMicrosecondArray::from_iter_values(places.iter().map(|p| p.start * 1_000_000))
+                .with_timezone("UTC"),
+        ),
         Arc::new(UInt32Array::from_iter_values(places.iter().map(|p| p.server))),
         Arc::new(UInt8Array::from_iter_values(rows.iter().map(|r| r.kind as u8))),
-        Arc::new(rows.iter().map(|r| r.query_type.map(QueryType::name)).collect::<StringArray>()),
+        Arc::new(
+            rows.iter()
+                .map(|r| r.query_type.map(QueryType::name))
+                .collect::<StringArray>(),
+        ),
         Arc::new(rows.iter().map(side).collect::<StringArray>()),
         Arc::new(UInt64Array::from_iter_values(rows.iter().map(|r| r.count))),
         Arc::new(UInt64Array::from_iter_values(rows.iter().map(|r| r.recipients))),
-        Arc::new(rows.iter().map(|r| who(r).map(|n| cut(n.distinct))).collect::<UInt32Array>()),
-        Arc::new(rows.iter().map(|r| who(r).map(|n| n.entropy)).collect::<Float64Array>()),
+        Arc::new(
+            rows.iter()
+                .map(|r| who(r).map(|n| cut(n.distinct)))
+                .collect::<UInt32Array>(),
+        ),
+        Arc::new(
+            rows.iter()
+                .map(|r| who(r).map(|n| n.entropy))
+                .collect::<Float64Array>(),
+        ),
     ];
     if options.names {
-        arrays.push(Arc::new(rows.iter().map(|r| r.names.map(|n| cut(n.distinct))).collect::<UInt32Array>()));
-        arrays.push(Arc::new(rows.iter().map(|r| r.names.map(|n| n.entropy)).collect::<Float64Array>()));
-        arrays.push(Arc::new(rows.iter().map(|r| r.names.map(|n| n.top_share)).collect::<Float64Array>()));
+        arrays.push(Arc::new(
+            rows.iter()
+                .map(|r| r.names.map(|n| cut(n.distinct)))
+                .collect::<UInt32Array>(),
+        ));
+        arrays.push(Arc::new(
+            rows.iter()
+                .map(|r| r.names.map(|n| n.entropy))
+                .collect::<Float64Array>(),
+        ));
+        arrays.push(Arc::new(
+            rows.iter()
+                .map(|r| r.names.map(|n| n.top_share))
+                .collect::<Float64Array>(),
+        ));
     }
     if options.state {
-        for pick in [|r: &TrafficRow| r.client_state.clone(), |r: &TrafficRow| r.name_state.clone()] {
+        for pick in [
+            |r: &TrafficRow| r.client_state.clone(),
+            |r: &TrafficRow| r.name_state.clone(),
+        ] {
             let mut bytes = Vec::new();
             let mut ends = Vec::with_capacity(rows.len());
             for row in rows {
@@ -255,7 +293,10 @@ fn cut(n: u64) -> u32 {
 pub fn merge_states(groups: &[u32], states: &[Option<&[u8]>], size: usize) -> Result<RecordBatch> {
     use super::summary::Summary;
     if groups.len() != states.len() {
-        return Err(Error::Option { option: "state", message: "as many states as groups are expected".into() });
+        return Err(Error::Option {
+            option: "state",
+            message: "as many states as groups are expected".into(),
+        });
     }
     let mut order: Vec<usize> = (0..groups.len()).collect();
     order.sort_by_key(|&i| groups[i]);
@@ -270,7 +311,9 @@ pub fn merge_states(groups: &[u32], states: &[Option<&[u8]>], size: usize) -> Re
             if !s.add_stored(stored) {
                 return Err(Error::Option {
                     option: "state",
-                    message: format!("row {i} is no stored summary: the store is damaged, or was written by another version"),
+                    message: format!(
+                        "row {i} is no stored summary: the store is damaged, or was written by another version"
+                    ),
                 });
             }
         }

@@ -93,7 +93,8 @@ impl Years {
     /// Relative minutes of the first and the last line without a year.
     #[must_use]
     pub fn span(&self) -> Option<(i64, i64)> {
-        self.ends.map(|(first, last)| (first, self.last * YEAR_MINUTES + last))
+        self.ends
+            .map(|(first, last)| (first, self.last * YEAR_MINUTES + last))
     }
 
     /// Whether the first line may lie in `year`: every 29 February seen must exist.
@@ -136,7 +137,11 @@ const fn is_step_back(from: i64, to: i64) -> bool {
 
 /// One line with a wrong date must not make every later line late.
 const fn newer(newest: i64, minute: i64) -> i64 {
-    if minute > newest || minute < newest - 1440 { minute } else { newest }
+    if minute > newest || minute < newest - 1440 {
+        minute
+    } else {
+        newest
+    }
 }
 
 impl Course {
@@ -149,7 +154,10 @@ impl Course {
             }
             Some((_, last)) => {
                 if clock != Clock::Absolute && is_step_back(*last, minute) && self.steps.len() < STEPS_MOST {
-                    self.steps.push(StepBack { from: *last, to: minute });
+                    self.steps.push(StepBack {
+                        from: *last,
+                        to: minute,
+                    });
                 }
                 *last = minute;
                 self.newest = newer(self.newest, minute);
@@ -163,7 +171,9 @@ impl Course {
     #[must_use]
     pub fn segments_for(&self, clock: Clock, later: &Course, shift: i64) -> u16 {
         let seam = match (self.ends, later.ends) {
-            (Some((_, last)), Some((first, _))) => clock != Clock::Absolute && is_step_back(last, first + shift),
+            (Some((_, last)), Some((first, _))) => {
+                clock != Clock::Absolute && is_step_back(last, first + shift)
+            }
             _ => false,
         };
         (self.steps.len() + usize::from(seam)).min(STEPS_MOST) as u16
@@ -171,7 +181,9 @@ impl Course {
 
     /// Joins a later part whose minutes are moved by `shift`.
     pub fn join(&mut self, clock: Clock, later: &Course, shift: i64) {
-        let Some((later_first, later_last)) = later.ends.map(|(f, l)| (f + shift, l + shift)) else { return };
+        let Some((later_first, later_last)) = later.ends.map(|(f, l)| (f + shift, l + shift)) else {
+            return;
+        };
         match &mut self.ends {
             None => {
                 self.ends = Some((later_first, later_last));
@@ -179,20 +191,29 @@ impl Course {
             }
             Some((_, last)) => {
                 if clock != Clock::Absolute && is_step_back(*last, later_first) {
-                    self.steps.push(StepBack { from: *last, to: later_first });
+                    self.steps.push(StepBack {
+                        from: *last,
+                        to: later_first,
+                    });
                 }
                 *last = later_last;
                 self.newest = newer(self.newest, later.newest + shift);
             }
         }
-        self.steps.extend(later.steps.iter().map(|s| StepBack { from: s.from + shift, to: s.to + shift }));
+        self.steps.extend(later.steps.iter().map(|s| StepBack {
+            from: s.from + shift,
+            to: s.to + shift,
+        }));
         self.steps.truncate(STEPS_MOST);
     }
 
     /// Whether a bin lies after a step back over it: the second pass of a repeated hour.
     #[must_use]
     pub fn second_pass(&self, segment: u16, minute: i64) -> bool {
-        self.steps.iter().take(segment as usize).any(|s| s.to <= minute + 5 && minute <= s.from + 5 && s.from - s.to > 30)
+        self.steps
+            .iter()
+            .take(segment as usize)
+            .any(|s| s.to <= minute + 5 && minute <= s.from + 5 && s.from - s.to > 30)
     }
 }
 
@@ -245,7 +266,10 @@ mod tests {
     fn new_year_and_a_late_line_of_the_old_one() {
         let dec31 = YEAR_MINUTES - 1;
         let (y, relative) = over(&[dec31 - 1, dec31, 0, dec31, 1]);
-        assert_eq!(relative, [dec31 - 1, dec31, YEAR_MINUTES, dec31, YEAR_MINUTES + 1]);
+        assert_eq!(
+            relative,
+            [dec31 - 1, dec31, YEAR_MINUTES, dec31, YEAR_MINUTES + 1]
+        );
         assert_eq!(y.last, 1);
     }
 

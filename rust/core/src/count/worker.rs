@@ -145,7 +145,12 @@ impl Worker {
         Worker {
             options: options.clone(),
             limits: limits.clone(),
-            clients: Interner::new(&options.inside, &options.reinjection, options.client_prefix_v6, limits.clients),
+            clients: Interner::new(
+                &options.inside,
+                &options.reinjection,
+                options.client_prefix_v6,
+                limits.clients,
+            ),
             servers: Vec::new(),
             server_ids: HashMap::default(),
             server_names: HashMap::default(),
@@ -180,7 +185,9 @@ impl Worker {
     /// Number of a stream's server, its clock and its course.
     #[must_use]
     pub fn stream(&self, id: u32) -> Option<(u32, Clock, &Course)> {
-        self.streams.get(id as usize).map(|s| (s.server, s.clock, &s.course))
+        self.streams
+            .get(id as usize)
+            .map(|s| (s.server, s.clock, &s.course))
     }
 
     /// Number of streams.
@@ -234,7 +241,9 @@ impl Worker {
                 && !found.message.starts_with(b"message repeated ")
                 && !found.message.starts_with(b"last message ")
             {
-                let Some(stream) = self.stream_of(found.tag.server, clock) else { return };
+                let Some(stream) = self.stream_of(found.tag.server, clock) else {
+                    return;
+                };
                 if self.streams[stream].minute != minute_of(clock, minute, &self.years) {
                     self.turn(stream, clock, minute);
                 }
@@ -310,12 +319,18 @@ impl Worker {
 
     fn parsed(&mut self, line: &[u8], header: &Header<'_>) {
         let Some(stamp) = header.stamp else {
-            self.unmatched(if header.message.is_empty() { "empty line" } else { "no time" });
+            self.unmatched(if header.message.is_empty() {
+                "empty line"
+            } else {
+                "no time"
+            });
             return;
         };
         // A line that names no host but a repetition speaks of the line before it.
         let server = self.server_id(header.host);
-        let Some(stream) = self.stream_of(server, stamp.clock) else { return };
+        let Some(stream) = self.stream_of(server, stamp.clock) else {
+            return;
+        };
         self.turn(stream, stamp.clock, stamp.seconds.div_euclid(60));
         if header.program.is_empty()
             && let Some(times) = repeat::last_message(header.message)
@@ -340,7 +355,11 @@ impl Worker {
             }
             None => {
                 self.streams[stream].last = Some(Last::Unmatched);
-                self.unmatched(if header.program.is_empty() { "no program" } else { "unknown program" });
+                self.unmatched(if header.program.is_empty() {
+                    "no program"
+                } else {
+                    "unknown program"
+                });
             }
         }
     }
@@ -364,7 +383,11 @@ impl Worker {
 
     /// Moves a stream to the minute of its next line.
     fn turn(&mut self, stream: usize, clock: Clock, minute: i64) {
-        let minute = if clock == Clock::Yearless { self.years.advance(minute) } else { minute };
+        let minute = if clock == Clock::Yearless {
+            self.years.advance(minute)
+        } else {
+            minute
+        };
         let s = &mut self.streams[stream];
         if s.minute == minute {
             return;
@@ -372,7 +395,11 @@ impl Worker {
         let segment = s.course.advance(clock, minute);
         s.minute = minute;
         s.segment = segment;
-        let key = BinKey { minute, segment, stream: stream as u32 };
+        let key = BinKey {
+            minute,
+            segment,
+            stream: stream as u32,
+        };
         let place = s.open.get(&(segment, minute)).copied();
         let bin = place.unwrap_or_else(|| self.open_bin(key));
         self.streams[stream].bin = bin;
@@ -401,10 +428,17 @@ impl Worker {
         let old: Vec<(u16, i64)> = s
             .open
             .keys()
-            .filter(|(_, m)| *m < newest - OPEN_MINUTES && (*m - first).abs() > OPEN_MINUTES && *m != key.minute)
+            .filter(|(_, m)| {
+                *m < newest - OPEN_MINUTES && (*m - first).abs() > OPEN_MINUTES && *m != key.minute
+            })
             .copied()
             .collect();
-        let busy: Vec<usize> = s.open.iter().filter(|((_, m), _)| *m == newest - BUSY_MINUTES).map(|(_, &b)| b).collect();
+        let busy: Vec<usize> = s
+            .open
+            .iter()
+            .filter(|((_, m), _)| *m == newest - BUSY_MINUTES)
+            .map(|(_, &b)| b)
+            .collect();
         for place in busy {
             if let Some(bin) = &mut self.bins[place] {
                 bin.cool();
@@ -454,7 +488,14 @@ impl Worker {
         if bin.level > 0 {
             self.shed("names_per_bin", 1);
         }
-        self.sealer.seal(bin, &self.clients, &self.options, &self.limits, &mut self.columns, &mut self.traffic);
+        self.sealer.seal(
+            bin,
+            &self.clients,
+            &self.options,
+            &self.limits,
+            &mut self.columns,
+            &mut self.traffic,
+        );
     }
 
     /// Seals every bin. Nothing can be joined afterwards.
@@ -518,14 +559,23 @@ impl Worker {
     fn event(&mut self, stream: usize, event: &Event<'_>, times: u32) -> Counted {
         let mut kind = event.kind;
         let wanted = self.need_client || (kind == Kind::SmtpAccepted && !self.options.reinjection.is_empty());
-        let client = if wanted { self.clients.id(event.client) } else { NONE };
+        let client = if wanted {
+            self.clients.id(event.client)
+        } else {
+            NONE
+        };
         if kind == Kind::SmtpAccepted && self.clients.known(client).reinjection {
             kind = Kind::SmtpReinjected;
         }
         let named = self.options.names && kind == Kind::DnsQuery && !event.name.is_empty();
         let hash = if named { name_hash(event.name).max(1) } else { 0 };
-        let counted =
-            Counted { kind, client, query_type: event.query_type, hash, recipients: event.recipients };
+        let counted = Counted {
+            kind,
+            client,
+            query_type: event.query_type,
+            hash,
+            recipients: event.recipients,
+        };
         match event.memory {
             Relation::None => self.count(stream, counted, times),
             _ => self.remember(stream, event.memory, counted, times),
@@ -546,13 +596,22 @@ impl Worker {
     #[cold]
     fn remember(&mut self, stream: usize, relation: Relation<'_>, event: Counted, times: u32) {
         let s = &self.streams[stream];
-        let key = BinKey { minute: s.minute, segment: s.segment, stream: stream as u32 };
+        let key = BinKey {
+            minute: s.minute,
+            segment: s.segment,
+            stream: stream as u32,
+        };
         let most = self.limits.held_events;
         match relation {
             Relation::None => self.count(stream, event, times),
             Relation::Hold(id) => {
                 let id = identifier(&self.servers[s.server as usize], id);
-                let held = Held { key, kind: event.kind, client: event.client, recipients: event.recipients };
+                let held = Held {
+                    key,
+                    kind: event.kind,
+                    client: event.client,
+                    recipients: event.recipients,
+                };
                 for _ in 0..times {
                     if self.memory.hold(id, held, most) {
                         self.count(stream, event, 1);
@@ -598,7 +657,11 @@ impl Worker {
             Some(Last::Unmatched) => self.unmatched("repetition of an unmatched line"),
             None => {
                 let s = &self.streams[stream];
-                let key = BinKey { minute: s.minute, segment: s.segment, stream: stream as u32 };
+                let key = BinKey {
+                    minute: s.minute,
+                    segment: s.segment,
+                    stream: stream as u32,
+                };
                 if self.repeats.len() < self.limits.pending_repeats {
                     self.repeats.push(Repeat { key, times });
                 } else {
@@ -616,10 +679,16 @@ impl Worker {
         let mut map = Vec::with_capacity(later.streams.len());
         for s in &later.streams {
             let server = self.server_by_name(&later.servers[s.server as usize]);
-            let Some(mine) = self.stream_of(server, s.clock) else { continue };
+            let Some(mine) = self.stream_of(server, s.clock) else {
+                continue;
+            };
             let shift = if s.clock == Clock::Yearless { year_shift } else { 0 };
             let segments = self.streams[mine].course.segments_for(s.clock, &s.course, shift);
-            map.push(Moved { stream: mine as u32, minutes: shift, segments });
+            map.push(Moved {
+                stream: mine as u32,
+                minutes: shift,
+                segments,
+            });
         }
         let moved = |key: BinKey| -> BinKey {
             let m = map[key.stream as usize];
@@ -643,14 +712,19 @@ impl Worker {
                 }
                 Some(Last::Ignored) => self.ignored += 1,
                 Some(Last::Unmatched) => self.unmatched("repetition of an unmatched line"),
-                None => self.repeats.push(Repeat { key, times: repeat.times }),
+                None => self.repeats.push(Repeat {
+                    key,
+                    times: repeat.times,
+                }),
             }
         }
         // Open bins.
         for (id, s) in later.streams.iter_mut().enumerate() {
             let m = map[id];
             for (_, at) in std::mem::take(&mut s.open) {
-                let Some(mut bin) = later.bins[at].take() else { continue };
+                let Some(mut bin) = later.bins[at].take() else {
+                    continue;
+                };
                 bin.key = moved(bin.key);
                 let place = self.bin_at(bin.key);
                 if let Some(mine) = &mut self.bins[place] {
@@ -662,9 +736,10 @@ impl Worker {
             mine.minute = NO_MINUTE;
             if let Some(last) = s.last {
                 mine.last = Some(match last {
-                    Last::Event(event) => {
-                        Last::Event(Counted { client: self.clients.adopt(&later.clients, event.client), ..event })
-                    }
+                    Last::Event(event) => Last::Event(Counted {
+                        client: self.clients.adopt(&later.clients, event.client),
+                        ..event
+                    }),
                     other => other,
                 });
             }
@@ -680,8 +755,11 @@ impl Worker {
                     }
                 }
                 Half::Held(held) => {
-                    let held =
-                        Held { key: moved(held.key), client: self.clients.adopt(&later.clients, held.client), ..held };
+                    let held = Held {
+                        key: moved(held.key),
+                        client: self.clients.adopt(&later.clients, held.client),
+                        ..held
+                    };
                     if !self.memory.hold(id, held, most) {
                         self.take_back(held);
                     }
@@ -705,7 +783,10 @@ impl Worker {
             row.key = moved(row.key);
         }
         self.traffic.append(&mut later.traffic);
-        Joined { columns: later.columns, arena: later.clients }
+        Joined {
+            columns: later.columns,
+            arena: later.clients,
+        }
     }
 
     fn server_by_name(&mut self, name: &str) -> u32 {
@@ -750,7 +831,11 @@ struct Moved {
 /// The minute as a stream keeps it, if no year has passed since the last line.
 #[inline(always)]
 fn minute_of(clock: Clock, minute: i64, years: &Years) -> i64 {
-    if clock == Clock::Yearless { years.last * YEAR_MINUTES + minute } else { minute }
+    if clock == Clock::Yearless {
+        years.last * YEAR_MINUTES + minute
+    } else {
+        minute
+    }
 }
 
 #[inline(always)]
@@ -777,5 +862,8 @@ fn add(bin: &mut OpenBin, event: Counted, times: u32, clients: usize, names_most
 }
 
 fn identifier(server: &str, id: &[u8]) -> u64 {
-    fold(name_hash(server.as_bytes()), name_hash(id) ^ 0x9e37_79b9_7f4a_7c15)
+    fold(
+        name_hash(server.as_bytes()),
+        name_hash(id) ^ 0x9e37_79b9_7f4a_7c15,
+    )
 }

@@ -1,0 +1,139 @@
+"""Types of the compiled core. What each function does stands here; the code is in `rust/`.
+
+Times are seconds since 1970, UTC, unless a name says otherwise. Log text is bytes: it may hold anything.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from os import PathLike
+from typing import Any, final
+
+VERSION: str
+KINDS: tuple[str, ...]
+"""Names of the kinds; the tables hold their positions."""
+QTYPES: tuple[str, ...]
+"""Names of the query types, which are columns of `client_traffic`."""
+
+class SeismologError(Exception):
+    """An error of the core."""
+
+class InputError(SeismologError):
+    """A file cannot be opened or read; the message names it and the offset."""
+
+class UsageError(SeismologError):
+    """An argument has no meaning; the message begins with its name."""
+
+@final
+class ArrowTable:
+    """A table that hands itself over without a copy: `polars.DataFrame(table)`."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+@final
+class ArrowBatch:
+    """A record batch that hands itself over without a copy."""
+
+    def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
+
+@final
+class Scan:
+    """What `scan` found."""
+
+    @property
+    def servers(self) -> list[str]:
+        """Server names; the column `server` holds positions in this list."""
+    @property
+    def split_bins(self) -> list[tuple[int, int]]:
+        """Bins (start, server) whose rows come from more than one place and must be added together."""
+    @property
+    def sources(self) -> list[dict[str, Any]]:
+        """One report a file, in the order given: path, compression, compressed_bytes, bytes, head_hash, full_hash,
+        lines, matched, ignored, unmatched, dialects, reasons, shed, servers, first_time, last_time, years,
+        timezone_guessed, error ({offset, message} or None)."""
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Sums over all files: lines, matched, ignored, unmatched, dialects, reasons, shed."""
+    def table(self, name: str) -> ArrowTable:
+        """`client_traffic`: bin_start, server (UInt32, position in `servers`), kind (UInt8, position in KINDS),
+        client, count, the query types (UInt16, or UInt32 where a count needs it), distinct_names, name_state, source
+        (UInt32, position in `sources`).
+
+        `traffic`: bin_start, server, kind, query_type, side, count, recipients, distinct_clients, client_entropy,
+        distinct_names, name_entropy, top_name_share, client_state, name_state, source.
+
+        Entropies are in bits. Columns that were not asked for are left out. Rows stand in no particular order.
+        """
+
+def scan(
+    paths: Sequence[str | PathLike[str]],
+    *,
+    threads: int = 0,
+    clients: bool = True,
+    query_types: bool = True,
+    names: bool = True,
+    state: bool = False,
+    timezone: str | None = None,
+    server_timezones: Mapping[str, str] = ...,
+    server_names: Mapping[str, str] = ...,
+    default_server: str = "unknown",
+    year: int | None = None,
+    inside: Sequence[str] = ...,
+    reinjection: Sequence[str] = ...,
+    client_prefix_v6: int = 128,
+    digest: bool = False,
+    limits: Mapping[str, int] = ...,
+    progress: Callable[[int, int, int], object] | None = None,
+) -> Scan:
+    """Counts the lines of files in bins of one minute.
+
+    Every file is looked at first; one that cannot be opened raises InputError before anything is read. A file that
+    turns out to be damaged is counted up to there and reported in `Scan.sources`.
+
+    `threads`: 0 means as many as the machine has; the result is the same for any number. `clients`, `query_types`,
+    `names`, `state`: what is counted; less is faster. `timezone`: zone of times that tell none (None: UTC, and
+    reported as a guess). `year`: year of each file's first line where lines tell none. `digest`: hash every text.
+    `limits`: bounds by name (see Settings). `progress(bytes read, bytes in all, lines read)` is called ten times a
+    second; an exception that it raises stops the scan.
+    """
+
+def merge_states(group: Any, state: Any, size: int = 4096) -> ArrowBatch:
+    """Merges stored summaries by group: rows (group, state, distinct, entropy, top_share), rising by group.
+
+    `group`: UInt32 without nulls; `state`: Binary, null for an empty one; both of one length, through Arrow.
+    """
+
+def explain(
+    path: str | PathLike[str],
+    *,
+    timezone: str | None = None,
+    server_timezones: Mapping[str, str] = ...,
+    server_names: Mapping[str, str] = ...,
+    default_server: str = "unknown",
+    year: int | None = None,
+    inside: Sequence[str] = ...,
+    reinjection: Sequence[str] = ...,
+    client_prefix_v6: int = 128,
+) -> Explanations:
+    """Says of each line how it parses. `-` is standard input."""
+
+@final
+class Explanations:
+    """Yields a dict a line: line (number from 1), dialect, kind, server, program, client, time, count, query_type,
+    name, account, recipients, ignored, reason, text (bytes)."""
+
+    def __iter__(self) -> Iterator[dict[str, Any]]: ...
+    def __next__(self) -> dict[str, Any]: ...
+
+def shapes(paths: Sequence[str | PathLike[str]]) -> list[dict[str, Any]]:
+    """Groups the lines that were not understood: shape, count, example (bytes), path, line, reason; most frequent
+    first."""
+
+def identify(paths: Sequence[str | PathLike[str]]) -> list[dict[str, Any]]:
+    """Looks at files: path, compression, compressed_bytes, written (seconds or None), regular, head_hash (of the first
+    4 KiB of text), head_bytes, error."""
+
+def digest(path: str | PathLike[str], lengths: Sequence[int] = ...) -> dict[str, Any]:
+    """Hashes a whole text: head_hash, full_hash, bytes, prefixes (the hash up to each of `lengths`, None if the text is
+    shorter)."""
+
+def paper_counts(paths: Sequence[str | PathLike[str]], threads: int = 0) -> dict[str, int]:
+    """D_q, N_from, N_SS, N_SD, N_P as the study's five pipelines give them over all the text of the files."""
