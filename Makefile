@@ -14,10 +14,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
 CARGO := cargo
-SHIPPED := tests/data/captured-2026/syslog
-CAMPUS := $(OUT)/campus-2002
+# The samples that come with the project.
+CAPTURED := tests/data/captured-2026/syslog
+EVENING := tests/data/evening-2002
 
-PYTHON_CODE := python tests bench
+PYTHON_CODE := python tests bench .ci
 RUST_SOURCES := $(shell find rust -name '*.rs' -not -path '*/target/*' -not -path '*/fuzz/*' -not -path '*/tests/*' -not -path '*/benches/*' 2>/dev/null) \
 	Cargo.toml Cargo.lock pyproject.toml rust/core/Cargo.toml rust/python/Cargo.toml
 
@@ -60,15 +61,19 @@ build: $(STAMPS)/extension ## build everything; leaves .venv/bin/seismolog
 
 ifeq ($(strip $(LOGS)),)
 run: build ## analyze the samples, or your own logs: make run LOGS="…"
-	@echo "== Logs captured from named, Postfix and Dovecot ($(SHIPPED))"
-	$(BIN)/seismolog analyze $(SHIPPED)/*.log --store $(OUT)/captured-store --report $(OUT)/captured-report.html
+	@mkdir -p $(OUT)
+	@echo "== A few minutes of named, Postfix and Dovecot, captured in the lab ($(CAPTURED))"
+	$(BIN)/seismolog analyze $(CAPTURED) --year 2026 --store $(OUT)/captured-store --output $(OUT)/captured.html
 	@echo
-	@echo "== The evening of 15 July 2002: an outbreak of Frethem.K, simulated (see docs)"
-	@test -d $(CAMPUS) || $(BIN)/seismolog simulate campus-2002 $(CAMPUS)
-	$(BIN)/seismolog analyze $(CAMPUS) --store $(OUT)/campus-store --report $(OUT)/campus-report.html
+	@echo "== The evening of 15 July 2002: an outbreak of Frethem.K, simulated ($(EVENING))"
+	$(BIN)/seismolog analyze $(EVENING)/*.gz --config $(EVENING)/site.toml --year 2002 --store $(OUT)/evening-store --output $(OUT)/report.html
+	@echo
+	@echo "Open $(OUT)/report.html in a browser. Your own logs: make run LOGS=\"/var/log/syslog* /var/log/mail.log*\""
 else
 run: build
-	$(BIN)/seismolog analyze $(LOGS) --store $(OUT)/store --report $(OUT)/report.html
+	@mkdir -p $(OUT)
+	$(BIN)/seismolog analyze $(LOGS) --store $(OUT)/store --output $(OUT)/report.html
+	@echo "Open $(OUT)/report.html in a browser."
 endif
 
 ## ---- checks --------------------------------------------------------------------------------------------------------
@@ -117,10 +122,10 @@ bench: build $(STAMPS)/dev ## run the benchmark suite and its peers; writes docs
 	$(BIN)/python -m bench.run $(BENCH)
 
 docs: build ## write the generated parts of the docs again
-	$(BIN)/python -m seismolog.docs --write
+	$(BIN)/python .ci/docs.py --write
 
 docs-check: build ## fail when a generated file no longer equals what the code says
-	$(BIN)/python -m seismolog.docs --check
+	$(BIN)/python .ci/docs.py --check
 
 fmt: $(STAMPS)/test ## format all code
 	$(CARGO) fmt --all

@@ -20,7 +20,11 @@ def counted(paths: list[Path]) -> dict[str, Any]:
     """What seismolog counts in these files, in the shape of `counts.json`."""
     year = dt.datetime.fromtimestamp(paths[0].stat().st_mtime, tz=dt.UTC).year
     scan = _core.scan([str(path) for path in paths], year=year)
-    table = pl.DataFrame(scan.table("client_traffic")).with_columns(pl.col("kind", "client").cast(pl.String))
+    # The core hands over kinds as their positions.
+    names = pl.Series(_core.KINDS)
+    table = pl.DataFrame(scan.table("client_traffic")).with_columns(
+        pl.col("kind").map_batches(lambda kind: names.gather(kind), return_dtype=pl.String)
+    )
     kinds = table.group_by("kind").agg(pl.col("count").sum()).sort("kind")
     queries = table.filter(pl.col("kind") == "dns_query").select(pl.col(QUERY_TYPES).cast(pl.Int64).sum())
     clients: dict[str, dict[str, int]] = {}

@@ -70,7 +70,10 @@ def browser(tmp_path_factory: pytest.TempPathFactory):
 
 def scheme(browser, value: str) -> None:
     # Smooth scrolling would have the tests wait for it.
-    features = [{"name": "prefers-color-scheme", "value": value}, {"name": "prefers-reduced-motion", "value": "reduce"}]
+    features = [
+        {"name": "prefers-color-scheme", "value": value},
+        {"name": "prefers-reduced-motion", "value": "reduce"},
+    ]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
 
@@ -99,7 +102,9 @@ def press(page, *keys: str) -> None:
 
 
 def focused(page) -> str:
-    return page.execute_script("const e = document.activeElement; return e.id || e.hash || e.className || e.tagName")
+    return page.execute_script(
+        "const e = document.activeElement; return e.id || e.hash || e.className || e.tagName"
+    )
 
 
 def test_no_error_no_connection_and_hostile_text_did_nothing(page, report: Path) -> None:
@@ -180,7 +185,18 @@ def contrast(first: tuple[int, ...], second: tuple[int, ...]) -> float:
 def test_text_and_curves_stand_out_from_the_paper(page, theme: str) -> None:
     scheme(page, theme)
     paper = background(page)
-    names = ("ink", "soft", "faint", "accent", "critical", "warning", "c-dns", "c-smtp", "c-pop", "c-deferred")
+    names = (
+        "ink",
+        "soft",
+        "faint",
+        "accent",
+        "critical",
+        "warning",
+        "c-dns",
+        "c-smtp",
+        "c-pop",
+        "c-deferred",
+    )
     for name in names:
         text = page.execute_script(
             "const e = document.createElement('i'); e.style.color = `var(--${arguments[0]})`; document.body.append(e);"
@@ -205,7 +221,9 @@ def test_every_section_is_reached_by_keyboard(page) -> None:
         link = page.execute_script("return document.activeElement.hash")
         press(page, "ENTER")
         seen.append(focused(page))
-        top = page.execute_script("return document.querySelector(arguments[0]).getBoundingClientRect().top", link)
+        top = page.execute_script(
+            "return document.querySelector(arguments[0]).getBoundingClientRect().top", link
+        )
         height = page.execute_script("return innerHeight")
         assert -5 <= top < height
         page.execute_script("document.querySelector(`nav a[href='${arguments[0]}']`).focus()", link)
@@ -245,7 +263,9 @@ def test_pointing_reads_the_same_moment_in_every_chart(page) -> None:
 
     plot = page.find_element("css selector", "#chart-traffic .plot")
     ActionChains(page).move_to_element_with_offset(plot, 0, 0).perform()
-    units = page.execute_script("return [...document.querySelectorAll('figure.chart .unit')].map(u => u.textContent)")
+    units = page.execute_script(
+        "return [...document.querySelectorAll('figure.chart .unit')].map(u => u.textContent)"
+    )
     assert len(set(units)) == 1
     assert units[0].startswith("14 Jul, 1")
 
@@ -257,17 +277,23 @@ def test_marks_lead_to_their_finding(page) -> None:
 
 def test_it_prints_light_without_what_paper_cannot_use(page, tmp_path: Path) -> None:
     scheme(page, "dark")
-    pdf = base64.b64decode(page.execute_cdp_cmd("Page.printToPDF", {"printBackground": True, "preferCSSPageSize": True})["data"])
+    pdf = base64.b64decode(
+        page.execute_cdp_cmd("Page.printToPDF", {"printBackground": True, "preferCSSPageSize": True})["data"]
+    )
     assert pdf.startswith(b"%PDF-")
     assert len(pdf) < 3_000_000
     page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": []})
     assert page.execute_script("return getComputedStyle(document.querySelector('nav')).display") == "none"
-    assert page.execute_script("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert (
+        page.execute_script("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    )
     page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
     if shutil.which("pdftotext"):
         path = tmp_path / "report.pdf"
         path.write_bytes(pdf)
-        text = subprocess.run(["pdftotext", "-layout", str(path), "-"], capture_output=True, text=True, check=True).stdout
+        text = subprocess.run(
+            ["pdftotext", "-layout", str(path), "-"], capture_output=True, text=True, check=True
+        ).stdout
         assert "What stands out" in text
         assert "Observed against calculated" in text
         assert "What was guessed" in text
