@@ -52,7 +52,9 @@ def bin_width(text: str) -> timedelta:
     found = re.fullmatch(r"([1-9]\d{0,3})([mhd])", text)
     seconds = int(found[1]) * _UNIT_SECONDS[found[2]] if found else 0
     if not seconds or 86400 % seconds:
-        raise ValueError(f"bin must be minutes, hours or days that divide a day, such as 10m or 1h, not {text!r}")
+        raise ValueError(
+            f"bin must be minutes, hours or days that divide a day, such as 10m or 1h, not {text!r}"
+        )
     return timedelta(seconds=seconds)
 
 
@@ -117,7 +119,10 @@ def series(
     width = bin_width(bin)
     hosts = [mail_server] if isinstance(mail_server, str) else list(mail_server)
     counts = traffic.select(
-        "bin_start", pl.col("server").cast(pl.String), pl.col("kind").cast(pl.String), pl.col("count").cast(pl.Int64)
+        "bin_start",
+        pl.col("server").cast(pl.String),
+        pl.col("kind").cast(pl.String),
+        pl.col("count").cast(pl.Int64),
     )
     queries = (
         client_traffic.lazy()
@@ -147,10 +152,16 @@ def series(
     if not dns_cover:
         common = []
     starts = [start for first, last in common for start in _whole_bins(first, last, width)]
-    touched = {start for cover in (mail_cover, *dns_cover) for a, b in cover for start in _touched_bins(a, b, width)}
+    touched = {
+        start for cover in (mail_cover, *dns_cover) for a, b in cover for start in _touched_bins(a, b, width)
+    }
 
     step = f"{int(width.total_seconds())}s"
-    frame = pl.DataFrame({"bin_start": starts}, schema={"bin_start": pl.Datetime("us", "UTC")}).unique().sort("bin_start")
+    frame = (
+        pl.DataFrame({"bin_start": starts}, schema={"bin_start": pl.Datetime("us", "UTC")})
+        .unique()
+        .sort("bin_start")
+    )
     per_kind = (
         pl.concat([mail.drop("server"), queries.select("bin_start", "kind", "count")])
         .with_columns(pl.col("bin_start").cast(pl.Datetime("us", "UTC")).dt.truncate(step))
@@ -199,7 +210,9 @@ def _utc(moment: datetime) -> datetime:
 
 def _union(covers: Iterable[list[Interval]]) -> list[Interval]:
     merged: list[Interval] = []
-    for first, last in sorted(interval for cover in covers for interval in cover if interval[0] < interval[1]):
+    for first, last in sorted(
+        interval for cover in covers for interval in cover if interval[0] < interval[1]
+    ):
         if merged and first <= merged[-1][1]:
             merged[-1] = (merged[-1][0], max(merged[-1][1], last))
         else:

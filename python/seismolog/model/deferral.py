@@ -54,7 +54,8 @@ class DeferralTest:
     Attributes
     ----------
     r, low, high
-        Partial correlation (standardized, autocorrelation removed) and its 95 % block-bootstrap interval; None when there is nothing to correlate.
+        Partial correlation (standardized, autocorrelation removed) and its 95 % block-bootstrap interval; None
+        when there is nothing to correlate.
     coefficient
         The m_SD that the correlation amounts to, queries a deferral; not added to the model.
     verdict
@@ -92,7 +93,9 @@ def deferral_test(
     deferred = _column(frame, "smtp_deferred")
     n = len(frame)
     if n < MIN_BINS:
-        return _nothing(f"{n} bins are too few to compare the residual with the deferrals (at least {MIN_BINS}).")
+        return _nothing(
+            f"{n} bins are too few to compare the residual with the deferrals (at least {MIN_BINS})."
+        )
     if not deferred.any():
         return _nothing("No delivery was deferred, so there is nothing to compare the residual with.")
     mu = fitted.mean(frame)
@@ -111,7 +114,9 @@ def deferral_test(
     rest = _without(nuisance, rest[1:] - memory * rest[:-1])
     square = float(effect @ effect)
     if square <= 1e-12 * float((deferred / sd) @ (deferred / sd)) or float(rest @ rest) <= 1e-18 * n:
-        return _nothing("The residual or the deferrals do not vary beyond what the model explains: no correlation.")
+        return _nothing(
+            "The residual or the deferrals do not vary beyond what the model explains: no correlation."
+        )
     r = _correlation(effect, rest)
     coefficient = float(effect @ rest) / square
     low, high = _interval(effect, rest, r, draws, seed)
@@ -169,10 +174,14 @@ def _interval(a: Array, b: Array, r: float, draws: int, seed: int) -> tuple[floa
 def _pair_bootstrap(a: Array, b: Array, length: int, begin: Draws) -> Array:
     """Correlations of blocks of pairs drawn with replacement."""
     # Sums of every circular block from a running total: a draw is then a gather of n/length numbers, not of n.
-    total = [_block_sums(values, length)[begin].mean(axis=1) / length for values in (a, b, a * a, b * b, a * b)]
+    total = [
+        _block_sums(values, length)[begin].mean(axis=1) / length for values in (a, b, a * a, b * b, a * b)
+    ]
     mean_a, mean_b, square_a, square_b, product = total
     spread = np.sqrt(np.maximum(square_a - mean_a**2, 0) * np.maximum(square_b - mean_b**2, 0))
-    return np.divide(product - mean_a * mean_b, spread, out=np.zeros_like(spread), where=spread > 0)
+    return np.asarray(
+        np.divide(product - mean_a * mean_b, spread, out=np.zeros_like(spread), where=spread > 0)
+    )
 
 
 def _residual_bootstrap(a: Array, b: Array, length: int, begin: Draws) -> Array:
@@ -191,7 +200,7 @@ def _residual_bootstrap(a: Array, b: Array, length: int, begin: Draws) -> Array:
     mean = _block_sums(rest, length)[begin].sum(axis=1) * share / n
     squares = _block_sums(rest**2, length)[begin].sum(axis=1) * share
     spread = np.sqrt(square * np.maximum(slope**2 * square + 2 * slope * cross + squares - n * mean**2, 0))
-    return np.divide(slope * square + cross, spread, out=np.zeros_like(spread), where=spread > 0)
+    return np.asarray(np.divide(slope * square + cross, spread, out=np.zeros_like(spread), where=spread > 0))
 
 
 def _block_sums(values: Array, length: int) -> Array:

@@ -72,6 +72,8 @@ class Fit:
         Kind → why it takes no part.
     covariance, degrees, weights
         Of the coefficients in order; of Student's t; of each bin.
+    inflation
+        ≥ 1: how much more the sum of many bins varies than independent bins would.
     window
         First bin_start and last bin_start read.
     notes
@@ -91,6 +93,7 @@ class Fit:
     covariance: Array = field(repr=False, compare=False)
     degrees: int
     weights: Array = field(repr=False, compare=False)
+    inflation: float
     window: tuple[datetime, datetime] | None
     notes: tuple[str, ...]
 
@@ -217,7 +220,9 @@ def fit(
     rejected = int(np.count_nonzero(weights <= 0))
     down = int(np.count_nonzero((weights > 0) & (weights < 1)))
     if n < DAY_BINS:
-        notes.append(f"Few data: {n} bins, less than a day of 10-minute bins; the shape of the day is not covered.")
+        notes.append(
+            f"Few data: {n} bins, less than a day of 10-minute bins; the shape of the day is not covered."
+        )
     if rejected:
         notes.append(f"{rejected} of {n} bins ({rejected / n:.1%}) are outlying and do not pull the fit.")
 
@@ -249,6 +254,7 @@ def fit(
         covariance,
         degrees,
         weights,
+        _inflation((y - mu) / np.sqrt(estimate.variance.at(mu)), weights),
         _window(frame),
         tuple(notes),
     )
@@ -283,6 +289,7 @@ def fixed(
         np.zeros((len(values), len(values))),
         1,
         weights,
+        1.0,
         _window(frame),
         tuple(notes),
     )
@@ -311,6 +318,7 @@ def _taken_over(
         base.covariance,
         1,
         base.weights,
+        base.inflation,
         base.window,
         tuple(notes),
     )
@@ -340,3 +348,15 @@ def _dispersion(y: Array, mu: Array, weights: Array, parameters: int) -> float |
     if degrees <= 0:
         return None
     return float((weights * (y - mu) ** 2 / np.maximum(mu, regression.MEAN_FLOOR)).sum()) / degrees
+
+
+def _inflation(z: Array, weights: Array) -> float:
+    """Variance of block sums of the standardized residuals over that of as many independent bins."""
+    z = z[weights > 0]
+    number = regression.blocks(len(z)) if len(z) else 0
+    square = float(z @ z)
+    if number < 2 or square <= 0:
+        return 1.0
+    first = np.arange(number) * len(z) // number
+    sums = np.add.reduceat(z, first)
+    return max(1.0, float(sums @ sums) / square)

@@ -47,7 +47,7 @@ def message_coefficient(domains_per_message: float, receive_rate: float) -> floa
 
 
 def remote_domains(m_s: float) -> float:
-    """n (1 - q) = (m_S - 2) / 4, all that eq. 7 lets one read from m_S.
+    """All that eq. 7 lets one read from m_S: n (1 - q) = (m_S - 2) / 4.
 
     Negative below m_S = 2: then fewer queries arrive than the two that every message causes in the study, for
     example because a cache answers them.

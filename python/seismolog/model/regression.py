@@ -160,7 +160,11 @@ def robust(x: Array, y: Array, *, seed: int = 0) -> Estimate:
     for _ in range(60):
         residual = y - mu
         variance = variance_about(mu, residual)
-        if float(np.quantile(np.abs(residual), 0.5)) <= tiny and variance.phi <= 1e-12 and variance.kappa <= 1e-12:
+        if (
+            float(np.quantile(np.abs(residual), 0.5)) <= tiny
+            and variance.phi <= 1e-12
+            and variance.kappa <= 1e-12
+        ):
             # At least half of the bins fit exactly and the rest is not noise about them.
             weights = (np.abs(residual) <= np.maximum(tiny, 1e-7 * mu)).astype(np.float64)
             beta = nonnegative(x, y, weights / np.maximum(mu, MEAN_FLOOR))
@@ -177,14 +181,19 @@ def robust(x: Array, y: Array, *, seed: int = 0) -> Estimate:
     v = variance.at(mu)
     z = anscombe(y, mu, v)
     slope = float(np.mean(_taper_slope(z) * (weights > 0))) / max(float(np.mean(weights)), 1e-12)
-    return Estimate(beta, unbounded(x, y, weights / v), weights, min(max(slope, 0.5), 1.0), variance, exact=False)
+    return Estimate(
+        beta, unbounded(x, y, weights / v), weights, min(max(slope, 0.5), 1.0), variance, exact=False
+    )
 
 
 def anscombe(y: Array, mu: Array, variance: Array) -> Array:
     """Standardized residual on the 2/3-power scale: 1.5 (y^⅔ − μ^⅔) μ^⅓ / √Var."""
     floored = np.maximum(mu, MEAN_FLOOR)
     return np.asarray(
-        1.5 * (np.cbrt(np.maximum(y, 0.0)) ** 2 - np.cbrt(floored) ** 2) * np.cbrt(floored) / np.sqrt(variance)
+        1.5
+        * (np.cbrt(np.maximum(y, 0.0)) ** 2 - np.cbrt(floored) ** 2)
+        * np.cbrt(floored)
+        / np.sqrt(variance)
     )
 
 
