@@ -362,4 +362,66 @@ mod tests {
         );
         assert_eq!(counts, streamed(&file, &[65_537]));
     }
+
+    /// What the study ran: `grep -a FIRST FILE | grep -a SECOND | wc -l`. None: there is no grep here.
+    fn pipeline(file: &std::path::Path, patterns: &[&str]) -> std::io::Result<Option<u64>> {
+        use std::process::{Command, Stdio};
+        let mut input = Stdio::from(std::fs::File::open(file)?);
+        let mut last = None;
+        for pattern in patterns {
+            let grep = Command::new("grep")
+                .env("LC_ALL", "C")
+                .args(["-a", pattern])
+                .stdin(input)
+                .stdout(Stdio::piped())
+                .spawn();
+            let mut child = match grep {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+                child => child?,
+            };
+            input = child.stdout.take().map_or_else(Stdio::null, Stdio::from);
+            last = Some(child);
+        }
+        let wc = Command::new("wc").arg("-l").stdin(input).output()?;
+        if let Some(mut child) = last {
+            child.wait()?;
+        }
+        let text = String::from_utf8_lossy(&wc.stdout).into_owned();
+        text.trim().parse().map(Some).map_err(std::io::Error::other)
+    }
+
+    #[test]
+    fn the_real_grep_agrees() -> std::io::Result<()> {
+        let files: [&[u8]; 8] = [
+            b"",
+            b"\n",
+            b"domain",
+            b"domain\nfrom=\npopper[1]: x\nto=<a>, stat=Sent\nto=<a>, stat=Deferred: stat=Sent\n",
+            b"a\0domain\0\nfrom=\r\npopper[\xff\xfe\nto=\0stat=Sent\n\nstat=Sent\nto=",
+            b"\xffto= stat=Deferred\xe3\x81\n\x80from= domain domain\n\n\npopper",
+            b"to=\nstat=Sent\nto=stat=Sentto=\rdomain\ndomai\nn\nstat=Deferre\nd to=",
+            b"popper[to=stat=Deferredfrom=domainstat=Sent",
+        ];
+        let folder = std::env::temp_dir().join(format!("seismolog-paper-{}", std::process::id()));
+        std::fs::create_dir_all(&folder)?;
+        for (number, bytes) in files.iter().enumerate() {
+            let file = folder.join(number.to_string());
+            std::fs::write(&file, bytes)?;
+            let counts = streamed(bytes, &[3]);
+            let pipelines: [&[&str]; 5] = [
+                &["domain"],
+                &["from="],
+                &["to=", "stat=Sent"],
+                &["to=", "stat=Deferred"],
+                &["popper\\["],
+            ];
+            for ((name, count), patterns) in counts.rows().into_iter().zip(pipelines) {
+                let Some(expected) = pipeline(&file, patterns)? else {
+                    return Ok(());
+                };
+                assert_eq!(count, expected, "{name} of {}", bytes.escape_ascii());
+            }
+        }
+        std::fs::remove_dir_all(&folder)
+    }
 }

@@ -125,7 +125,8 @@ fn tail(
         && let Some([b' ', b'1' | b'2', ..]) = text.get(at..)
         && let Some((value, 4)) = text.get(at + 1..).and_then(|rest| number(rest, 5))
         && (1970..2200).contains(&value)
-        && matches!(text.get(at + 5), None | Some(b' ' | b':'))
+        // `2001:db8::1` is a host.
+        && matches!(text.get(at + 5..), None | Some([] | [b' ', ..] | [b':'] | [b':', b' ', ..]))
     {
         year = Some(value);
         at += 5 + usize::from(text.get(at + 5) == Some(&b':'));

@@ -179,3 +179,6 @@ fn dovecot_file(line: &[u8]) -> Option<Header<'_>> {
         ..Header::bare(message)
     })
 }
+
+#[cfg(test)]
+mod tests;
