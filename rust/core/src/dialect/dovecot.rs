@@ -21,7 +21,23 @@ use crate::event::{Event, Kind, Verdict};
 /// Whether Dovecot writes under this program name.
 #[must_use]
 pub fn claims(program: &[u8]) -> bool {
-    program.starts_with(b"dovecot") || PROGRAMS.contains(&program)
+    // `imap` alone may be another daemon's; `imap(joe)` is how Dovecot names a session.
+    program.starts_with(b"dovecot")
+        || PROGRAMS.contains(&program)
+        || (base(program).len() < program.len() && SERVICES.contains(&base(program)))
+}
+
+/// The name without the user, pid and session behind it: `imap` of `imap(joe)<12><abc>`.
+#[inline]
+fn base(program: &[u8]) -> &[u8] {
+    let length = program
+        .iter()
+        .take_while(|b| b.is_ascii_alphanumeric() || **b == b'-')
+        .count();
+    match program.get(length) {
+        Some(b'(' | b'<') => &program[..length],
+        _ => program,
+    }
 }
 
 /// Program names of Dovecot's processes where they write under their own.
@@ -78,6 +94,7 @@ const SERVICES: &[&[u8]] = &[
     b"health-check",
     b"quota-status",
     b"dovecot",
+    b"dovecot-auth",
     b"child",
 ];
 
@@ -105,10 +122,11 @@ pub fn recognizes(message: &[u8]) -> bool {
 #[inline]
 #[must_use]
 pub fn parse<'a>(program: &'a [u8], _pid: &'a [u8], message: &'a [u8]) -> Verdict<'a> {
-    let mut service = program.strip_prefix(b"dovecot/").unwrap_or(program);
+    let mut service = base(program.strip_prefix(b"dovecot/").unwrap_or(program));
     let mut text = skip_severity(message);
-    // "dovecot: pop3-login: …", and "dovecot[1]: dovecot: auth(default): …" of version 1.
-    while !is_login(service) {
+    // "dovecot: pop3-login: …", and "dovecot[1]: dovecot: auth(default): …" of version 1. Once a service is
+    // known nothing behind it is one: a user name in `imap(NAME): …` may spell the name of another.
+    while service == b"dovecot" || !SERVICES.contains(&service) {
         let Some((name, rest)) = split_service(text) else {
             break;
         };
@@ -289,7 +307,9 @@ fn elements(text: &[u8]) -> (&[u8], &[u8], &[u8]) {
         .unwrap_or(text.len());
     let (what, list) = (&text[..start], &text[start..]);
     let Some(at) = rfind(list, b" rip=") else {
-        return (what, user(list), b"");
+        // Without an address there is no end of the client's text: the first '>' may be in the name.
+        let end = find(list, b">").map_or(0, |end| end + 1);
+        return (what, user(&list[..end]), b"");
     };
     let tail = &list[at + b" rip=".len()..];
     let end = tail

@@ -432,6 +432,9 @@ fn unqueued<'a>(program: &'a [u8], message: &'a [u8]) -> Verdict<'a> {
             return Verdict::Ignored(word);
         }
     }
+    if is_debugging(message) {
+        return Verdict::Ignored("debugging");
+    }
     let talkative: &[&[u8]] = &[
         b"smtpd",
         b"smtp",
@@ -501,7 +504,23 @@ const KNOWN: &[(&[u8], &str)] = &[
     (b"< ", "debugging"),
     (b"input attribute ", "debugging"),
     (b"send attr ", "debugging"),
+    (b"private/", "debugging"),
+    (b"public/", "debugging"),
+    (b"rewrite stream ", "debugging"),
+    (b"proxymap stream ", "debugging"),
+    (b"process generation", "debugging"),
+    (b"mynetworks: ", "debugging"),
 ];
+
+/// Whether a line comes of `-v` or `debug_peer_list`: it begins with the name of a C function or of a
+/// setting, lower case with an underscore. Nothing that is counted begins so.
+fn is_debugging(message: &[u8]) -> bool {
+    let length = message
+        .iter()
+        .take_while(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || **b == b'_')
+        .count();
+    message[..length].contains(&b'_') && matches!(message.get(length), Some(b':' | b' '))
+}
 
 fn connection(client: &[u8]) -> Verdict<'_> {
     Verdict::Event(Event {

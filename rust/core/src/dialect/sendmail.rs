@@ -38,7 +38,7 @@ pub fn claims(program: &[u8]) -> bool {
 /// Whether a message without a program name is sendmail's: a queue id, then `from=`, `to=` or `ruleset=`.
 #[must_use]
 pub fn recognizes(message: &[u8]) -> bool {
-    let (id, rest) = split_id(message);
+    let (id, rest) = split_id(without_tag(message));
     if rest.starts_with(b"ruleset=check_") {
         return true;
     }
@@ -50,7 +50,12 @@ pub fn recognizes(message: &[u8]) -> bool {
 /// Reads one message.
 #[inline]
 #[must_use]
-pub fn parse<'a>(_program: &'a [u8], pid: &'a [u8], message: &'a [u8]) -> Verdict<'a> {
+pub fn parse<'a>(program: &'a [u8], pid: &'a [u8], message: &'a [u8]) -> Verdict<'a> {
+    let message = if program.is_empty() {
+        without_tag(message)
+    } else {
+        message
+    };
     let (id, rest) = split_id(message);
     if let Some(rest) = rest.strip_prefix(b"to=") {
         return delivery(rest);
@@ -62,6 +67,20 @@ pub fn parse<'a>(_program: &'a [u8], pid: &'a [u8], message: &'a [u8]) -> Verdic
         return ruleset(rest);
     }
     other(pid, rest)
+}
+
+/// The message behind `sm-mta[123]: `, for lines that were cut out of a log without time and host.
+fn without_tag(message: &[u8]) -> &[u8] {
+    let Some(open) = message.iter().take(32).position(|&b| b == b'[') else {
+        return message;
+    };
+    if !claims(&message[..open]) {
+        return message;
+    }
+    match number(&message[open + 1..]) {
+        Some((_, rest)) => rest.strip_prefix(b"]: ").unwrap_or(message),
+        None => message,
+    }
 }
 
 /// The queue id (or `NOQUEUE`) and the text after it; an empty id where the message has none.
