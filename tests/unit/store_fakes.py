@@ -13,6 +13,8 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
+from seismolog.store.schema import QTYPES
+
 T0 = datetime(2026, 3, 29, 0, 0, tzinfo=UTC)
 
 
@@ -107,6 +109,7 @@ def frames(events: Iterable[tuple[int, Event]]) -> dict[str, pl.DataFrame]:
                 "kind": kind,
                 "client": client,
                 "count": len(of_key),
+                **dict.fromkeys(QTYPES, 0),
                 "a": len(of_key) if dns else 0,
                 "distinct_names": n["distinct"],
                 "name_state": names,
@@ -143,7 +146,7 @@ def frames(events: Iterable[tuple[int, Event]]) -> dict[str, pl.DataFrame]:
                 "kind": pl.String,
                 "client": pl.String,
                 "count": pl.UInt32,
-                "a": pl.UInt32,
+                **dict.fromkeys(QTYPES, pl.UInt32),
                 "distinct_names": pl.UInt32,
                 "name_state": pl.Binary,
             },

@@ -82,7 +82,7 @@ class Store:
         self.url = os.fspath(url) if "://" in os.fspath(url) else os.path.abspath(os.fspath(url))  # noqa: PTH100
         self.tables = {n: DeltaFiles(self.url, t, storage_options) for n, t in TABLES.items()}
         self.journal = Journal(self.tables["source"])
-        self._merger = merger
+        self.merger = merger
 
     # -- reading
 
@@ -93,7 +93,7 @@ class Store:
     def snapshot(self, tables: Sequence[str] | None = None) -> Snapshot:
         """One moment of these tables (all by default), for reads that belong together."""
         names = list(tables) if tables is not None else [n for n in TABLES if n != "source"]
-        return Snapshot(self.tables, self.journal, names, self._merger)
+        return Snapshot(self.tables, self.journal, names, self.merger)
 
     def read(
         self,

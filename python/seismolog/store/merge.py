@@ -178,7 +178,7 @@ def _merge_state(
             merged.select(
                 pl.col("group").cast(pl.UInt32).alias("_group"),
                 pl.col("state").cast(pl.Binary).alias(name),
-                *(pl.col(str(c.measure)).cast(c.dtype).alias(c.name) for c in numbers),
+                *(pl.col(str(c.measure)).cast(rows.schema[c.name]).alias(c.name) for c in numbers),
             ),
         ]
     )
