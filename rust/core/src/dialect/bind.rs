@@ -136,10 +136,16 @@ const fn mask(n: usize) -> u64 {
 
 /// The eight bytes at `at`, the first in the lowest byte; zeros past the end.
 #[inline]
-fn word(bytes: &[u8], at: usize) -> u64 {
-    match bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        Some(chunk) => u64::from_le_bytes(*chunk),
-        None => bytes
+fn word(text: &[u8], at: usize) -> u64 {
+    if let Some(chunk) = text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        return u64::from_le_bytes(*chunk);
+    }
+    let left = text.len().saturating_sub(at);
+    match text.last_chunk::<8>() {
+        // The end of the text without a loop: its last eight bytes, the earlier ones pushed out.
+        Some(chunk) if left > 0 => u64::from_le_bytes(*chunk) >> (8 * (8 - left)),
+        Some(_) => 0,
+        None => text
             .get(at..)
             .unwrap_or_default()
             .iter()
@@ -159,6 +165,22 @@ const fn marks(word: u64, byte: u8) -> u64 {
 /// Position of the first of `bytes` from `at` on.
 #[inline]
 fn find<const N: usize>(text: &[u8], mut at: usize, bytes: [u8; N]) -> Option<usize> {
+    // Nearly every field ends within the first sixteen bytes, so that this is one step without a guess.
+    #[cfg(target_arch = "x86_64")]
+    while let Some(chunk) = text.get(at..).and_then(|rest| rest.first_chunk::<16>()) {
+        let hits = hits_in_16(chunk, bytes);
+        if hits != 0 {
+            return Some(at + hits.trailing_zeros() as usize);
+        }
+        at += 16;
+    }
+    #[cfg(target_arch = "x86_64")]
+    if let Some(chunk) = text.last_chunk::<16>() {
+        // The end of the text without a loop: its last sixteen bytes, the earlier ones pushed out.
+        let start = text.len() - 16;
+        let hits = hits_in_16(chunk, bytes) >> at.checked_sub(start)?.min(31);
+        return (hits != 0).then(|| at + hits.trailing_zeros() as usize);
+    }
     while let Some(chunk) = text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
         let word = u64::from_le_bytes(*chunk);
         let mut hits = 0;
@@ -174,6 +196,25 @@ fn find<const N: usize>(text: &[u8], mut at: usize, bytes: [u8; N]) -> Option<us
         .iter()
         .position(|b| bytes.contains(b))
         .map(|i| at + i)
+}
+
+/// One bit for each byte of the chunk that is one of `bytes`.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+fn hits_in_16<const N: usize>(chunk: &[u8; 16], bytes: [u8; N]) -> u32 {
+    use std::arch::x86_64::{
+        _mm_cmpeq_epi8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x, _mm_set1_epi8, _mm_setzero_si128,
+    };
+    // SAFETY: these need SSE2, which every x86-64 processor has.
+    unsafe {
+        let whole = u128::from_le_bytes(*chunk);
+        let text = _mm_set_epi64x((whole >> 64) as i64, whole as i64);
+        let mut hits = _mm_setzero_si128();
+        for byte in bytes {
+            hits = _mm_or_si128(hits, _mm_cmpeq_epi8(text, _mm_set1_epi8(byte as i8)));
+        }
+        _mm_movemask_epi8(hits) as u32
+    }
 }
 
 /// The byte at `at`; zero past the end (no field contains one that matters).
@@ -202,10 +243,11 @@ fn client_line(text: &[u8], mut at: usize) -> Verdict<'_> {
         return Verdict::Unmatched("no client address");
     }
     let client = &text[at..hash];
-    at = hash + 1;
-    while byte(text, at).is_ascii_digit() {
-        at += 1;
-    }
+    // The port has one to five digits: looking for its end is one step, counting it would be a guess.
+    at = match find(text, hash + 1, [b':', b' ', b'/']) {
+        Some(end) => end,
+        None => return Verdict::Unmatched("no text after the client"),
+    };
     if byte(text, at) == b'/' {
         // `/key NAME`: the TSIG key, a domain name.
         if word(text, at) & mask(5) != key(b"/key ") {
@@ -282,6 +324,7 @@ fn query<'a>(client: &'a [u8], text: &'a [u8], at: usize) -> Verdict<'a> {
             _ => return Verdict::Unmatched("query without class and type"),
         }
     }
+    let start = at;
     // A type is at most eight bytes long, but for a few that are none of ours.
     let head = word(text, at);
     let ends = marks(head, b' ') | marks(head, 0);
@@ -296,6 +339,9 @@ fn query<'a>(client: &'a [u8], text: &'a [u8], at: usize) -> Verdict<'a> {
         at += length;
         type_of_word(head & mask(length))
     };
+    if query_type == QueryType::Other && !looks_like_type(&text[start..at]) {
+        return Verdict::Unmatched("query without class and type");
+    }
     // Nothing (to 9.2), the flags, or Infoblox' response.
     match word(text, at) & mask(2) {
         0 => {}
@@ -562,10 +608,14 @@ fn xx_line(text: &[u8]) -> Verdict<'_> {
     if name.is_empty() || last.is_empty() {
         return Verdict::Unmatched("query without class and type");
     }
+    let query_type = type_of(last);
+    if query_type == QueryType::Other && !looks_like_type(last) {
+        return Verdict::Unmatched("query without class and type");
+    }
     Verdict::Event(Event {
         client,
         name,
-        query_type: type_of(last),
+        query_type,
         ..Event::new(Kind::DnsQuery)
     })
 }
@@ -662,7 +712,7 @@ fn bind8_refusal(message: &[u8]) -> Option<Verdict<'_>> {
     };
     let name = memmem::find(after, b" for ").map_or(&b""[..], |at| &after[at + 5..]);
     let name = match name.strip_prefix(b"\"") {
-        Some(inner) => inner.strip_suffix(b"\"").unwrap_or(inner),
+        Some(inner) => &inner[..memchr::memrchr(b'"', inner).unwrap_or(inner.len())],
         // `NAME CLASS`
         None => match memchr::memrchr(b' ', name) {
             Some(blank) if is_class(&name[blank + 1..]) => &name[..blank],
@@ -776,33 +826,54 @@ fn type_of(text: &[u8]) -> QueryType {
     type_of_word(word(text, 0))
 }
 
+/// The types that have a name of their own in the tables.
+const TYPES: [(u64, QueryType); 13] = [
+    (key(b"A"), QueryType::A),
+    (key(b"AAAA"), QueryType::Aaaa),
+    (key(b"A6"), QueryType::Aaaa),
+    (key(b"MX"), QueryType::Mx),
+    (key(b"PTR"), QueryType::Ptr),
+    (key(b"TXT"), QueryType::Txt),
+    (key(b"SPF"), QueryType::Txt),
+    (key(b"NS"), QueryType::Ns),
+    (key(b"SRV"), QueryType::Srv),
+    (key(b"HTTPS"), QueryType::Https),
+    (key(b"SVCB"), QueryType::Https),
+    (key(b"ANY"), QueryType::Any),
+    (key(b"*"), QueryType::Any),
+];
+
+/// Where a word stands in [`SLOTS`]. Any odd number without a collision would do; a collision does not
+/// compile.
+#[inline]
+const fn slot(head: u64) -> usize {
+    (head.wrapping_mul(SLOT_FACTOR) >> 59) as usize
+}
+
+const SLOT_FACTOR: u64 = 0xad45_f23d_3b1a_11df;
+
+/// [`TYPES`] by their slot. The types of neighbouring lines differ, so that comparing them one after the
+/// other would be guessed wrongly again and again; here it is one look.
+const SLOTS: [(u64, QueryType); 32] = {
+    let mut slots = [(0, QueryType::Other); 32];
+    let mut i = 0;
+    while i < TYPES.len() {
+        let at = slot(TYPES[i].0);
+        assert!(slots[at].0 == 0, "two types share a slot");
+        slots[at] = TYPES[i];
+        i += 1;
+    }
+    slots
+};
+
 /// The type that a word of at most eight bytes names; zeros fill it up.
 #[inline]
 fn type_of_word(head: u64) -> QueryType {
-    const A: u64 = key(b"A");
-    const AAAA: u64 = key(b"AAAA");
-    const MX: u64 = key(b"MX");
-    const PTR: u64 = key(b"PTR");
-    const TXT: u64 = key(b"TXT");
-    const NS: u64 = key(b"NS");
-    const SRV: u64 = key(b"SRV");
-    const HTTPS: u64 = key(b"HTTPS");
-    const SVCB: u64 = key(b"SVCB");
-    const ANY: u64 = key(b"ANY");
-    const STAR: u64 = key(b"*");
-    const A6: u64 = key(b"A6");
-    const SPF: u64 = key(b"SPF");
-    match head {
-        A => QueryType::A,
-        AAAA | A6 => QueryType::Aaaa,
-        PTR => QueryType::Ptr,
-        MX => QueryType::Mx,
-        TXT | SPF => QueryType::Txt,
-        HTTPS | SVCB => QueryType::Https,
-        NS => QueryType::Ns,
-        SRV => QueryType::Srv,
-        ANY | STAR => QueryType::Any,
-        _ => type_of_number(head),
+    let (name, query_type) = SLOTS[slot(head)];
+    if name == head {
+        query_type
+    } else {
+        type_of_number(head)
     }
 }
 

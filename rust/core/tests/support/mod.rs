@@ -92,7 +92,9 @@ pub fn split(line: &[u8]) -> (&[u8], &[u8], &[u8]) {
                 Some(pair) => pair,
                 None => (tag, &b""[..]),
             };
-            let named = program.first().is_some_and(u8::is_ascii_alphabetic)
+            let named = program
+                .first()
+                .is_some_and(|b| b.is_ascii_alphabetic() || *b == b'/')
                 && program
                     .iter()
                     .all(|b| b.is_ascii_alphanumeric() || b"._/-".contains(b));
