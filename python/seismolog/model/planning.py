@@ -138,6 +138,7 @@ def day_shape(
     return DayShape(np.full(slots, 1 / slots), 1.0, "flat")
 
 
+_A: Final = {"day": "a day", "hour": "an hour", "bin": "a bin"}
 _WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -196,7 +197,7 @@ def plan(
     total = _load(fitted, events, bins, {})
     sentences.insert(
         0,
-        f"{_amount(mails)} messages, {_amount(pops)} POP and {_amount(imaps)} IMAP sessions a {per} bring about "
+        f"{_amount(mails)} messages, {_amount(pops)} POP and {_amount(imaps)} IMAP sessions {_A[per]} bring about "
         f"{_amount(total.queries)} DNS queries (95 % of {per}s between {_amount(total.low)} and {_amount(total.high)}).",
     )
     if fitted.method == "paper":
@@ -246,13 +247,13 @@ def plan(
     when = None
     if level == "flat":
         sentences.append(
-            f"Without a whole day of data the shape of the day is unknown; spread evenly, a bin of {bin} brings "
+            f"Without a whole day of data the shape of the day is unknown; spread evenly, {_minutes(width)} bring "
             f"{_amount(peak.queries)} queries ({_amount(peak.low)} to {_amount(peak.high)}). The busiest will bring more."
         )
     else:
         when = f"{busiest * minutes // 60:02d}:{busiest * minutes % 60:02d}"
         sentences.append(
-            f"The busiest {bin}, from {when} {timezone}, bring about {_amount(peak.queries)} queries "
+            f"The busiest {_minutes(width)}, from {when} {timezone}, bring about {_amount(peak.queries)} queries "
             f"({_amount(peak.low)} to {_amount(peak.high)}), {peak.queries / width.total_seconds():.2g} a second; the shape "
             f"of the day is that of {level}."
         )
@@ -279,6 +280,11 @@ def _load(fitted: Fit, events: dict[str, float], bins: float, arrivals: dict[str
         np.sqrt(max(variance, 0.0))
     )
     return Load(mean, max(0.0, mean - half), mean + half)
+
+
+def _minutes(width: timedelta) -> str:
+    minutes = int(width.total_seconds()) // 60
+    return "minute" if minutes == 1 else f"{minutes} minutes"
 
 
 def _amount(value: float) -> str:

@@ -227,6 +227,11 @@ def server_model(
         frame = frame.filter(pl.col("bin_start") > last - window)
         bins = ModelSeries(frame, bins.bin, bins.left_out, bins.notes)
     fitted = fit(frame, terms=terms, baseline=baseline)
+    missing = tuple(absences(frame, fitted))
+    # Queries that went elsewhere are no work of a cache.
+    present = frame
+    for absence in missing:
+        present = present.filter((pl.col("bin_start") < absence.start) | (pl.col("bin_start") >= absence.end))
     return ServerModel(
         name=name,
         server=hostnames[0],
@@ -234,10 +239,10 @@ def server_model(
         bins=bins,
         fit=fitted,
         table=calculated(frame, fitted, domains_per_message=domains_per_message, receive_rate=receive_rate),
-        cache=cache_efficiency(frame, domains_per_message=domains_per_message, receive_rate=receive_rate),
+        cache=cache_efficiency(present, domains_per_message=domains_per_message, receive_rate=receive_rate),
         deferral=deferral_test(frame, fitted),
         drift=drift(frame, terms=terms, baseline=baseline),
-        absences=tuple(absences(frame, fitted)),
+        absences=missing,
         domains_per_message=domains_per_message,
         receive_rate=receive_rate,
     )
