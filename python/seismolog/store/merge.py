@@ -82,8 +82,8 @@ def combine(
         order.
     """
     keys = list(keys if keys is not None else [k for k in table.keys if k in frame.columns])
-    dropped = {k for k in table.keys if k in frame.columns and k not in keys}
-    columns = [c for c in frame.columns if c not in dropped]
+    values = {c.name for c in table.columns if c.role != "key"}
+    columns = [c for c in frame.columns if c in keys or c in values]
     if not keys:
         return _combine_groups(frame.select(columns), table, ["_all"], merger).select(columns)
     frame = frame.select(columns)
