@@ -182,12 +182,19 @@ impl PaperCounter {
         }
     }
 
-    /// Whether a text that begins at the first `stat=` of its line holds `stat=Sent`, `stat=Deferred`.
+    /// Whether a text that begins with the first `stat=` of its line holds `stat=Sent`, `stat=Deferred`.
     #[inline]
-    fn state(&self, text: &[u8]) -> (bool, bool) {
-        let sent = text.starts_with(b"stat=Sent") || self.sent.find(text).is_some();
-        let deferred = text.starts_with(b"stat=Deferred") || self.deferred.find(text).is_some();
-        (sent, deferred)
+    fn state(&self, mut text: &[u8]) -> (bool, bool) {
+        let (mut sent, mut deferred) = (false, false);
+        loop {
+            sent |= text.starts_with(b"stat=Sent");
+            deferred |= text.starts_with(b"stat=Deferred");
+            // A remote answer may hold another one.
+            let Some(hit) = self.stat.find(&text[1..]) else {
+                return (sent, deferred);
+            };
+            text = &text[1 + hit..];
+        }
     }
 
     /// Adds bytes without a line feed to the open line, or opens one.

@@ -256,7 +256,8 @@ fn bind(text: &[u8]) -> Option<Read> {
     })
 }
 
-/// `Mon 2002-07-15 18:00:01 JST` (journalctl -o short-full) and `Mon Jul 15 18:00:01 2002`.
+/// `Mon 2002-07-15 18:00:01 JST` (journalctl -o short-full) and `Mon Jul 15 18:00:01 2002`, which the C
+/// library makes for daemons that write their own files.
 fn with_weekday(text: &[u8]) -> Option<(Read, Form)> {
     let [a, b, c, b' ', rest @ ..] = text else {
         return None;
@@ -271,7 +272,7 @@ fn with_weekday(text: &[u8]) -> Option<(Read, Form)> {
                 length: read.length + 4,
                 ..read
             },
-            Form::Bsd,
+            Form::Loose,
         ));
     }
     let (read, _) = iso(rest)?;

@@ -28,11 +28,9 @@ const CLASS: [u8; 256] = {
     let mut byte = 0;
     while byte < 256 {
         let c = byte as u8;
-        if c.is_ascii_alphanumeric() || c == b'.' || c == b'-' || c == b'_' {
+        if c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-' | b'_' | b'@' | b'/' | b'%') {
             class[byte] = HOST | TAG;
-        } else if c == b'@' || c == b'/' || c == b'%' {
-            class[byte] = HOST | TAG;
-        } else if matches!(c, b'(' | b')' | b'+' | b'~' | b'<' | b'>' | b'#') || c >= 0x80 {
+        } else if matches!(c, b'(' | b')' | b'+' | b'~' | b'<' | b'>') || c >= 0x80 {
             class[byte] = TAG;
         }
         byte += 1;
@@ -393,6 +391,7 @@ pub(super) fn after_dovecot_severity(text: &[u8]) -> Option<&[u8]> {
     [
         &b"Info: "[..],
         b"Warning: ",
+        b"Warn: ",
         b"Error: ",
         b"Fatal: ",
         b"Panic: ",

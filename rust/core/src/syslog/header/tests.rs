@@ -451,8 +451,13 @@ fn own_files_of_others() {
         ),
         ("H=(x) [192.0.2.1]: refused", "|||H=(x) [192.0.2.1]: refused"),
         ("imap-login: Info: Login", "|imap-login||Info: Login"),
+        (
+            "60 192.0.2.1 900 /pub/file b _ o a",
+            "|||60 192.0.2.1 900 /pub/file b _ o a",
+        ),
     ] {
         check(&format!("2002-07-15 18:00:01 {text}"), LOCAL, rest);
+        check(&format!("Mon Jul 15 18:00:01 2002 {text}"), LOCAL, rest);
     }
     check(
         "2002-07-15T18:00:01.5+09:00 INFO kernel: [1.5] x",
