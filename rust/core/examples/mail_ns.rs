@@ -1,7 +1,7 @@
 //! Measures the mail dialects: nanoseconds for one message, with the headers already cut off.
 //!
 //! ```text
-//! cargo run --release -p seismolog-core --example mail_ns            the golden lines
+//! cargo run --release -p seismolog-core --example mail_ns            typical traffic, then the golden lines
 //! cargo run --release -p seismolog-core --example mail_ns FILE…      log files of one's own
 //! ```
 //!
@@ -23,17 +23,48 @@ const DIALECTS: [Dialect; 4] = [
     Dialect::Dovecot,
 ];
 
+/// What a message, a POP session and an IMAP session leave in the logs of an ordinary day.
+const TYPICAL: &str = r#"
+Jul 15 18:00:01 mx1 sm-mta[2101]: g6F900Qx002101: from=<ann@mail.example.org>, size=1834, class=0, nrcpts=1, msgid=<200207150900.AA01@mail.example.org>, proto=ESMTP, daemon=MTA, relay=mail.example.org [192.0.2.10]
+Jul 15 18:00:02 mx1 sm-mta[2102]: g6F900Qx002101: to=<bob@example.net>, ctladdr=<ann@mail.example.org> (1001/100), delay=00:00:02, xdelay=00:00:01, mailer=esmtp, pri=31834, relay=mx.example.net. [198.51.100.25], dsn=2.0.0, stat=Sent (ok 1026723602 qp 8812)
+Jul 15 18:00:03 mx1 sm-mta[2103]: g6F900Qx002102: to=<eve@slow.example>, delay=01:00:02, xdelay=00:01:01, mailer=esmtp, pri=121834, relay=mx.slow.example. [203.0.113.25], dsn=4.0.0, stat=Deferred: Connection timed out with mx.slow.example.
+Jul 15 18:00:01 mx2 postfix/smtpd[3001]: connect from mail.example.net[198.51.100.25]
+Jul 15 18:00:01 mx2 postfix/smtpd[3001]: 4F1A2B3C4D: client=mail.example.net[198.51.100.25]
+Jul 15 18:00:01 mx2 postfix/cleanup[3002]: 4F1A2B3C4D: message-id=<20020715090001.4F1A2B3C4D@mail.example.net>
+Jul 15 18:00:01 mx2 postfix/qmgr[3003]: 4F1A2B3C4D: from=<ann@example.net>, size=1834, nrcpt=1 (queue active)
+Jul 15 18:00:01 mx2 postfix/smtpd[3001]: disconnect from mail.example.net[198.51.100.25] ehlo=1 mail=1 rcpt=1 data=1 quit=1 commands=5
+Jul 15 18:00:02 mx2 postfix/smtp[3004]: 4F1A2B3C4D: to=<bob@example.org>, relay=mx.example.org[192.0.2.25]:25, delay=1.2, delays=0.1/0/0.6/0.5, dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as 9F0123456)
+Jul 15 18:00:02 mx2 postfix/qmgr[3003]: 4F1A2B3C4D: removed
+Jul 15 18:00:03 pop1 popper[4001]: (v4.0.5) POP login by user "joe" at (client1.example.org) 192.0.2.101
+Jul 15 18:00:03 pop1 popper[4001]: Stats: joe 0 0 3 4567 client1.example.org 192.0.2.101
+Jul 15 18:00:04 pop2 dovecot: imap-login: Login: user=<joe@example.org>, method=PLAIN, rip=192.0.2.101, lip=192.0.2.25, mpid=5001, TLS, session=<q454Xu/vMwBZApgg>
+Jul 15 18:00:05 pop2 dovecot: imap(joe@example.org)<5001><q454Xu/vMwBZApgg>: Logged out in=59 out=566 deleted=0 expunged=0
+Jul 15 18:00:06 pop2 dovecot: pop3-login: Login: user=<ann>, method=PLAIN, rip=192.0.2.102, lip=192.0.2.25, mpid=5002, TLS, session=<q454Xu/vMwBZApgh>
+"#;
+
 fn main() -> std::io::Result<()> {
-    let mut files: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    let files: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
     if files.is_empty() {
+        println!("typical traffic");
+        measure(&[TYPICAL.as_bytes().to_vec()]);
+        println!("\ngolden lines");
         let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden");
+        let mut texts = Vec::new();
         for dialect in DIALECTS {
             for case in std::fs::read_dir(golden.join(dialect.name()))? {
-                files.push(case?.path().join("input.log"));
+                texts.push(std::fs::read(case?.path().join("input.log"))?);
             }
         }
+        measure(&texts);
+    } else {
+        let texts: Vec<Vec<u8>> = files.iter().map(std::fs::read).collect::<Result<_, _>>()?;
+        measure(&texts);
     }
-    let texts: Vec<Vec<u8>> = files.iter().map(std::fs::read).collect::<Result<_, _>>()?;
+    Ok(())
+}
+
+/// Prints the table for these files.
+fn measure(texts: &[Vec<u8>]) {
     let mut scratch = Scratch::new();
     let mut lines: Vec<(Dialect, [Vec<u8>; 3])> = Vec::new();
     for line in texts.iter().flat_map(|text| text.split(|&b| b == b'\n')) {
@@ -83,5 +114,4 @@ fn main() -> std::io::Result<()> {
             100.0 * events as f64 / n as f64
         );
     }
-    Ok(())
 }

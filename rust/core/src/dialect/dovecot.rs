@@ -122,6 +122,16 @@ pub fn recognizes(message: &[u8]) -> bool {
 #[inline]
 #[must_use]
 pub fn parse<'a>(program: &'a [u8], _pid: &'a [u8], message: &'a [u8]) -> Verdict<'a> {
+    // The line that nearly every session writes, straight through.
+    if let Some(text) = message.strip_prefix(b"imap-login: ") {
+        if program == b"dovecot" {
+            return login(Some(Kind::ImapAccess), skip_severity(text));
+        }
+    } else if let Some(text) = message.strip_prefix(b"pop3-login: ")
+        && program == b"dovecot"
+    {
+        return login(Some(Kind::PopAccess), skip_severity(text));
+    }
     let mut service = base(program.strip_prefix(b"dovecot/").unwrap_or(program));
     let mut text = skip_severity(message);
     // "dovecot: pop3-login: …", and "dovecot[1]: dovecot: auth(default): …" of version 1. Once a service is

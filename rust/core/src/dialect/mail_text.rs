@@ -5,7 +5,10 @@
 //! square brackets), never by looking for a word anywhere in it. They borrow, allocate nothing and accept
 //! any bytes.
 
-use memchr::{memchr, memchr_iter, memrchr, memrchr_iter};
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+use memchr::{memchr, memchr_iter, memchr2, memchr3, memrchr, memrchr_iter};
 
 /// The first place of `needle`. Made for needles that begin with a byte that is rare in a log line
 /// (a comma, a closing bracket): a whole substring searcher costs more to set up than such a line to read.
@@ -13,6 +16,29 @@ use memchr::{memchr, memchr_iter, memrchr, memrchr_iter};
 pub fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
     let (&first, rest) = needle.split_first()?;
     memchr_iter(first, hay).find(|&at| hay[at + 1..].starts_with(rest))
+}
+
+/// A searcher for one text that is looked for in nearly every line, built once.
+pub struct Mark {
+    text: &'static [u8],
+    finder: LazyLock<Finder<'static>>,
+}
+
+impl Mark {
+    /// A mark; `build` makes its searcher from the same text on first use.
+    pub const fn new(text: &'static [u8], build: fn() -> Finder<'static>) -> Self {
+        Mark {
+            text,
+            finder: LazyLock::new(build),
+        }
+    }
+
+    /// The text before the first place of the mark, and the text after it.
+    #[inline]
+    pub fn split<'a>(&self, hay: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+        let at = self.finder.find(hay)?;
+        Some((&hay[..at], &hay[at + self.text.len()..]))
+    }
 }
 
 /// The last place of `needle`; for the same kind of needles as [`find`].
@@ -105,16 +131,17 @@ pub fn is_loopback(address: &[u8]) -> bool {
 /// is never closed, so that nothing after it can be trusted.
 #[inline]
 pub fn address_list(text: &[u8]) -> Option<(u32, usize)> {
-    let (mut count, mut at) = (1_u32, 0);
-    let (mut quoted, mut angle) = (false, false);
+    let (mut count, mut at, mut quoted) = (1_u32, 0, false);
     while let Some(&b) = text.get(at) {
         match b {
             b'\\' => at += 1,
             b'"' => quoted = !quoted,
             _ if quoted => {}
-            b'<' => angle = true,
-            b'>' => angle = false,
-            b',' if !angle => match text.get(at + 1) {
+            b'<' => match angle_end(text, at + 1) {
+                Some(end) => at = end,
+                None => return None,
+            },
+            b',' => match text.get(at + 1) {
                 Some(b' ') | None => return Some((count, at)),
                 Some(_) => count = count.saturating_add(1),
             },
@@ -122,7 +149,34 @@ pub fn address_list(text: &[u8]) -> Option<(u32, usize)> {
         }
         at += 1;
     }
-    (!quoted && !angle).then_some((if text.is_empty() { 0 } else { count }, text.len()))
+    (!quoted).then_some((if text.is_empty() { 0 } else { count }, text.len()))
+}
+
+/// The place of the `>` that closes an angle bracket whose inside starts at `from`, quotes heeded.
+#[inline]
+fn angle_end(text: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    loop {
+        // Nearly every address has neither quote nor backslash and is passed in one step.
+        at += memchr3(b'>', b'"', b'\\', text.get(at..)?)?;
+        match text[at] {
+            b'>' => return Some(at),
+            b'"' => at = quote_end(text, at + 1)? + 1,
+            _ => at += 2,
+        }
+    }
+}
+
+/// The place of the quote that closes one whose inside starts at `from`.
+fn quote_end(text: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    loop {
+        at += memchr2(b'"', b'\\', text.get(at..)?)?;
+        match text[at] {
+            b'"' => return Some(at),
+            _ => at += 2,
+        }
+    }
 }
 
 #[cfg(test)]

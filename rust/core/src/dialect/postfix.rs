@@ -17,10 +17,14 @@
 //! told from a final delivery; a recipient that spells out a whole tail of attributes (`>, relay=…, status=`)
 //! is believed.
 
+use memchr::memmem::Finder;
+
 use super::sendmail::mail_text::{
-    after, contains, find, first_bracket, is_loopback, last_bracket, number, rfind,
+    Mark, after, contains, find, first_bracket, is_loopback, last_bracket, number, rfind,
 };
 use crate::event::{Event, Kind, Verdict};
+
+static STATUS: Mark = Mark::new(b", status=", || Finder::new(b", status="));
 
 /// The daemons and commands of Postfix, as the last part of the program name.
 const DAEMONS: &[&[u8]] = &[
@@ -285,10 +289,9 @@ fn delivery<'a>(program: &'a [u8], rest: &'a [u8]) -> Verdict<'a> {
             None => return Verdict::Unmatched("no relay after the original recipient"),
         }
     }
-    let Some(at) = find(tail, b", status=") else {
+    let Some((attributes, status)) = STATUS.split(tail) else {
         return Verdict::Unmatched("no status");
     };
-    let (attributes, status) = (&tail[..at], &tail[at + b", status=".len()..]);
     let length = status.iter().take(40).take_while(|&&b| b != b' ').count();
     let kind = match &status[..length] {
         b"sent" => sent(program, attributes, &status[length..]),

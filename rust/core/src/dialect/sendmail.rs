@@ -22,8 +22,13 @@ pub(super) mod mail_text;
 
 use crate::event::{Event, Kind, Memory, Verdict};
 use mail_text::{
-    address, address_list, after, contains, find, first_bracket, is_loopback, last_bracket, number, rfind,
+    Mark, address, address_list, after, contains, find, first_bracket, is_loopback, last_bracket, number,
+    rfind,
 };
+use memchr::memmem::Finder;
+
+static STAT: Mark = Mark::new(b", stat=", || Finder::new(b", stat="));
+static NRCPTS: Mark = Mark::new(b", nrcpts=", || Finder::new(b", nrcpts="));
 
 /// Whether sendmail writes under this program name (`sendmail`, `sm-mta`, `sm-msp-queue`, …).
 #[must_use]
@@ -107,7 +112,7 @@ fn acceptance<'a>(id: &'a [u8], rest: &'a [u8]) -> Verdict<'a> {
     };
     let attributes = &rest[end..];
     // Between the sender and nrcpts there are numbers only, so the first one is the true one.
-    let Some((recipients, tail)) = after(attributes, b", nrcpts=").and_then(number) else {
+    let Some((recipients, tail)) = NRCPTS.split(attributes).and_then(|(_, n)| number(n)) else {
         return Verdict::Unmatched("no nrcpts");
     };
     let client = rfind(tail, b", relay=").map_or(&b""[..], |at| last_bracket(&tail[at..]));
@@ -155,10 +160,9 @@ fn delivery(rest: &[u8]) -> Verdict<'_> {
         };
         attributes = &controller[end..];
     }
-    let Some(at) = find(attributes, b", stat=") else {
+    let Some((attributes, stat)) = STAT.split(attributes) else {
         return Verdict::Unmatched("no stat");
     };
-    let (attributes, stat) = (&attributes[..at], &attributes[at + b", stat=".len()..]);
     if let Some(response) = stat.strip_prefix(b"Sent") {
         let mut event = Event::new(Kind::SmtpSent);
         event.recipients = recipients;
