@@ -10,6 +10,10 @@ use super::origin::skip_blanks;
 ///
 /// None: not of this shape.
 pub(super) fn parse(text: &[u8], prioritized: bool) -> Option<Header<'_>> {
+    // A time in letters, which is what follows most priorities, is turned away at once.
+    let Some(b'1'..=b'9') = text.first() else {
+        return None;
+    };
     let (version, rest) = word(text)?;
     match version {
         b"1" => {}
