@@ -1,4 +1,6 @@
 //! The golden cases of the DNS and firewall dialects, properties over any bytes, and real lines.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod support;
 
 use std::collections::BTreeMap;
@@ -189,4 +191,18 @@ fn real_lines_of_firewalls() {
         tally.keys().all(|reason| !reason.starts_with("unmatched")),
         "{tally:?}"
     );
+}
+
+#[test]
+fn every_dialect_has_a_fuzz_target_and_seeds() {
+    let fuzz = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    let manifest = std::fs::read_to_string(fuzz.join("Cargo.toml")).expect("fuzz/Cargo.toml");
+    for dialect in Dialect::ALL {
+        let name = dialect.name();
+        assert!(
+            manifest.contains(&format!("name = \"{name}\"")),
+            "no fuzz target {name}"
+        );
+        assert!(fuzz.join("seeds").join(name).is_dir(), "no seeds for {name}");
+    }
 }

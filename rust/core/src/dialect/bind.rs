@@ -594,13 +594,11 @@ fn is_xx(message: &[u8]) -> bool {
 /// wanted. Names are not escaped, so type and class are read from the right.
 #[inline]
 fn xx_line(text: &[u8]) -> Verdict<'_> {
-    let Some(slash) = find(text, 4, [b'/']) else {
-        return Verdict::Unmatched("no client address");
+    let slash = match find(text, 4, [b'/', b' ']) {
+        Some(slash) if slash > 4 && text[slash] == b'/' => slash,
+        _ => return Verdict::Unmatched("no client address"),
     };
     let (client, rest) = (&text[4..slash], &text[slash + 1..]);
-    if client.is_empty() {
-        return Verdict::Unmatched("no client address");
-    }
     let (mut name, mut last) = last_field(rest);
     if is_class(last) {
         (name, last) = last_field(name);
@@ -710,6 +708,9 @@ fn bind8_refusal(message: &[u8]) -> Option<Verdict<'_>> {
         }
         None => subject.split_at(memchr::memchr(b' ', subject)?),
     };
+    if client.is_empty() || client.contains(&b' ') {
+        return None;
+    }
     let name = memmem::find(after, b" for ").map_or(&b""[..], |at| &after[at + 5..]);
     let name = match name.strip_prefix(b"\"") {
         Some(inner) => &inner[..memchr::memrchr(b'"', inner).unwrap_or(inner.len())],
@@ -897,5 +898,166 @@ fn type_of_number(head: u64) -> QueryType {
         64 | 65 => QueryType::Https,
         255 => QueryType::Any,
         _ => QueryType::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn event(message: &str) -> Option<Event<'_>> {
+        match parse(b"named", b"1", message.as_bytes()) {
+            Verdict::Event(event) => Some(event),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn one_query_of_each_family() {
+        for message in [
+            "XX+/192.0.2.7/www.example.org/A/IN",
+            "XX /192.0.2.7/www.example.org/A",
+            "client 192.0.2.7#4711: query: www.example.org IN A",
+            "client 192.0.2.7#4711: query: www.example.org IN A +",
+            "client 192.0.2.7#4711/key k: query: www.example.org IN A -SEDC (192.0.2.53)",
+            "client 192.0.2.7#4711 (www.example.org): query: www.example.org IN A + (192.0.2.53)",
+            "client @0x7f85b4026ed0 192.0.2.7#4711/key k (www.example.org): view v: query: www.example.org IN A +E(0)K (192.0.2.53) [ECS 192.0.2.0/24/0]",
+            "queries: info: client 192.0.2.7#4711: query: www.example.org IN A +",
+        ] {
+            let expected = Event {
+                client: b"192.0.2.7",
+                name: b"www.example.org",
+                query_type: QueryType::A,
+                ..Event::new(Kind::DnsQuery)
+            };
+            assert_eq!(event(message), Some(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_field_is_found_at_any_length() {
+        // Lengths around the steps of eight and sixteen bytes, at the end of the text and before it.
+        for n in 1..70 {
+            let name = "a".repeat(n);
+            for tail in ["", " +", " + (192.0.2.53) and more text"] {
+                for query_type in ["A", "AAAA", "HTTPS", "TYPE1234", "NSEC3PARAM"] {
+                    let message = format!("client 192.0.2.7#1: query: {name} IN {query_type}{tail}");
+                    let read = event(&message).unwrap_or_else(|| panic!("{message}"));
+                    assert_eq!(read.name, name.as_bytes());
+                    assert_eq!(read.query_type, type_of(query_type.as_bytes()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_search_equals_a_plain_one() {
+        let text: Vec<u8> = (0..80).map(|i| b"abc #:/"[(i * i + i / 3) % 7]).collect();
+        for end in 0..text.len() {
+            for at in 0..=end + 2 {
+                let text = &text[..end];
+                for bytes in [[b'#', b':'], [b'/', b'z'], [b'z', b'y']] {
+                    let plain = text
+                        .iter()
+                        .skip(at)
+                        .position(|b| bytes.contains(b))
+                        .map(|i| at + i);
+                    assert_eq!(find(text, at, bytes), plain);
+                }
+                let plain = text
+                    .iter()
+                    .skip(at)
+                    .take(8)
+                    .rev()
+                    .fold(0, |n, &b| (n << 8) | u64::from(b));
+                assert_eq!(word(text, at), plain);
+            }
+        }
+    }
+
+    #[test]
+    fn every_type_is_found_in_its_slot() {
+        for (word, query_type) in TYPES {
+            assert_eq!(type_of_word(word), query_type);
+        }
+        assert_eq!(type_of(b"TYPE65"), QueryType::Https);
+        assert_eq!(type_of(b"TYPE65535"), QueryType::Other);
+        assert_eq!(type_of(b"TYPE"), QueryType::Other);
+        assert_eq!(type_of(b""), QueryType::Other);
+    }
+
+    #[test]
+    fn the_client_is_taken_from_the_front() {
+        assert_eq!(event("client 192.0.2.7#1 (x): query: x): query: y IN A +"), None);
+        assert_eq!(event("client x 192.0.2.7#1: query: y IN A +"), None);
+        assert_eq!(event("XX+/x y/www.example.org/A/IN"), None);
+        let read = event("XX+/192.0.2.7/client 192.0.2.66#1: query: y IN A/MX/IN").map(|e| e.client);
+        assert_eq!(read, Some(&b"192.0.2.7"[..]));
+    }
+
+    #[test]
+    fn programs() {
+        for name in [
+            "named",
+            "named-pkcs11",
+            "named-sdb",
+            "named-chroot",
+            "bind9",
+            "isc-bind-named",
+            "/usr/sbin/named",
+            "queries",
+        ] {
+            assert!(claims(name.as_bytes()), "{name}");
+        }
+        for name in ["", "unnamed", "name", "names", "binder", "config", "kernel"] {
+            assert!(!claims(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
+    fn messages_without_a_program() {
+        for message in [
+            "client 192.0.2.7#1: x",
+            "client @0x7f 2001:db8::7#1 (x): x",
+            "XX+/192.0.2.7/x/A/IN",
+            "general: info: zone x",
+            "info: client 192.0.2.7#1: x",
+        ] {
+            assert!(recognizes(message.as_bytes()), "{message}");
+        }
+        for message in [
+            "",
+            "client",
+            "client area#1",
+            "client sent a packet 192.0.2.7#1",
+            "XX",
+            "zone x: loaded",
+            "info: done",
+        ] {
+            assert!(!recognizes(message.as_bytes()), "{message}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_panic(message in proptest::collection::vec(any::<u8>(), 0..120)) {
+            let _ = parse(b"named", b"", &message);
+            let _ = recognizes(&message);
+        }
+
+        #[test]
+        fn what_is_borrowed_lies_in_the_message(tail in "[ -~]{0,40}( IN )?[ -~]{0,20}") {
+            for prefix in ["", "client 192.0.2.7#1: ", "client 192.0.2.7#1: query: ", "XX+/192.0.2.7/", "client 192.0.2.7#1: query 'x"] {
+                let message = format!("{prefix}{tail}");
+                if let Some(event) = event(&message) {
+                    let range = message.as_bytes().as_ptr_range();
+                    for part in [event.client, event.name].into_iter().filter(|p| !p.is_empty()) {
+                        prop_assert!(range.start <= part.as_ptr() && part.as_ptr_range().end <= range.end);
+                    }
+                }
+            }
+        }
     }
 }

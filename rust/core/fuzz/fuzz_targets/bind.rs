@@ -1,0 +1,4 @@
+//! Fuzzes the dialect `bind`.
+#![no_main]
+
+seismolog_fuzz::fuzz_dialect!(Bind);

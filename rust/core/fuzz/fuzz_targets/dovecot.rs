@@ -1,0 +1,4 @@
+//! Fuzzes the dialect `dovecot`.
+#![no_main]
+
+seismolog_fuzz::fuzz_dialect!(Dovecot);

@@ -1,0 +1,4 @@
+//! Fuzzes `syslog::header`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| seismolog_fuzz::header(data));

@@ -1,0 +1,4 @@
+//! Fuzzes the dialect `sendmail`.
+#![no_main]
+
+seismolog_fuzz::fuzz_dialect!(Sendmail);

@@ -1,0 +1,108 @@
+//! What every fuzz target does with its bytes: they are read as a log file, line by line.
+//!
+//! A panic is a finding, and so is a broken promise: what a dialect answers must be borrowed from what
+//! it was given, the same bytes must give the same answer, and a kind must be one that the daemon can
+//! cause. Seeds are the golden cases themselves (`seeds/` links there), so that a new case is a new seed.
+
+use seismolog_core::dialect::Dialect;
+use seismolog_core::event::{Event, Kind, Memory, Verdict};
+use seismolog_core::syslog::header::{self, Scratch};
+use seismolog_core::syslog::repeat;
+
+/// Fuzzes one dialect: each line as a message of its own, and as a line with a header.
+pub fn dialect(dialect: Dialect, data: &[u8]) {
+    let mut scratch = Scratch::default();
+    for line in data.split(|&b| b == b'\n') {
+        let _ = dialect.claims(line);
+        let _ = dialect.recognizes(line);
+        message(dialect, b"", b"", line);
+        let header = header::parse(line, &mut scratch);
+        let _ = dialect.claims(header.program);
+        message(dialect, header.program, header.pid, header.message);
+    }
+}
+
+fn message(dialect: Dialect, program: &[u8], pid: &[u8], message: &[u8]) {
+    let verdict = dialect.parse(program, pid, message);
+    assert_eq!(
+        verdict,
+        dialect.parse(program, pid, message),
+        "the answer depends on more than the line"
+    );
+    if let Verdict::Event(event) = verdict {
+        let id = match event.memory {
+            Memory::None => &b""[..],
+            Memory::Hold(id) | Memory::Cancel(id) => id,
+        };
+        for part in [event.client, event.name, event.account, event.target, id] {
+            let borrowed = [program, pid, message].iter().any(|text| lies_in(part, text));
+            assert!(
+                part.is_empty() || borrowed,
+                "not borrowed from the line: {part:?}"
+            );
+        }
+        assert!(
+            is_possible(dialect, &event),
+            "{dialect:?} cannot cause {:?}",
+            event.kind
+        );
+    }
+}
+
+fn lies_in(part: &[u8], whole: &[u8]) -> bool {
+    whole.as_ptr() <= part.as_ptr() && part.as_ptr_range().end <= whole.as_ptr_range().end
+}
+
+/// Whether a daemon can cause such an event at all.
+fn is_possible(dialect: Dialect, event: &Event<'_>) -> bool {
+    let dns = matches!(event.kind, Kind::DnsQuery | Kind::DnsDenied | Kind::DnsError);
+    match dialect {
+        Dialect::Bind => dns && is_word(event.client),
+        Dialect::Iplog => event.kind == Kind::DnsQuery && is_word(event.client),
+        Dialect::Netfilter => event.kind == Kind::FirewallDrop && is_word(event.client),
+        _ => !dns && event.kind != Kind::FirewallDrop,
+    }
+}
+
+/// Whether something is there, and is one word.
+fn is_word(text: &[u8]) -> bool {
+    !text.is_empty() && !text.contains(&b' ')
+}
+
+/// Fuzzes the reading of headers: what it answers lies in the line or in what was unescaped from it.
+pub fn header(data: &[u8]) {
+    let mut scratch = Scratch::default();
+    for line in data.split(|&b| b == b'\n') {
+        let first = header::parse(line, &mut scratch);
+        // Only a line of JSON is unescaped, and that never makes it longer.
+        for part in [first.host, first.program, first.pid, first.message] {
+            assert!(part.len() <= line.len(), "a field is longer than its line");
+        }
+        let seen = format!("{first:?}");
+        assert_eq!(
+            seen,
+            format!("{:?}", header::parse(line, &mut Scratch::default())),
+            "depends on earlier lines"
+        );
+    }
+}
+
+/// Fuzzes the reading of repetitions.
+pub fn repeat(data: &[u8]) {
+    for line in data.split(|&b| b == b'\n') {
+        let _ = repeat::last_message(line);
+        if let Some((_, inner)) = repeat::wrapped(line) {
+            assert!(lies_in(inner, line) && inner.len() < line.len());
+        }
+    }
+}
+
+/// The target of one dialect.
+#[macro_export]
+macro_rules! fuzz_dialect {
+    ($dialect:ident) => {
+        libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+            $crate::dialect(seismolog_core::dialect::Dialect::$dialect, data);
+        });
+    };
+}
