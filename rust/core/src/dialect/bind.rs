@@ -388,10 +388,11 @@ fn client_message<'a>(client: &'a [u8], message: &'a [u8]) -> Verdict<'a> {
         b"update ",
         b"notify ",
     ] {
-        if let Some(rest) = message.strip_prefix(subject) {
-            if let Some(verdict) = access(event, subject, rest) {
-                return verdict;
-            }
+        if let Some(verdict) = message
+            .strip_prefix(subject)
+            .and_then(|rest| access(event, subject, rest))
+        {
+            return verdict;
         }
     }
     if let Some(rest) = message.strip_prefix(b"rate limit ") {
