@@ -153,7 +153,7 @@ fn statistics<'a>(pid: &'a [u8], rest: &'a [u8]) -> Verdict<'a> {
     }
     let id = if pid.is_empty() { account } else { pid };
     Verdict::Event(Event {
-        client: words.last().map_or(&b""[..], address),
+        client: words.next_back().map_or(&b""[..], address),
         account,
         memory: if id.is_empty() {
             Memory::None
