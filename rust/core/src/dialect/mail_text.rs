@@ -185,7 +185,8 @@ mod tests {
 
     #[test]
     fn address_lists_end_outside_quotes_and_brackets() {
-        let cases: &[(&[u8], Option<(u32, usize)>)] = &[
+        type Expected = Option<(u32, usize)>;
+        let cases: &[(&[u8], Expected)] = &[
             (b"<a@x>, delay=1", Some((1, 5))),
             (b"<a@x>,<b@x>, delay=1", Some((2, 11))),
             (b"<a, stat=Sent@x>, delay=1", Some((1, 16))),
