@@ -114,7 +114,7 @@ def test_a_removed_source_is_gone_at_once_and_its_rows_are_cleared_by_upkeep(sto
     assert_frame_equal(table(store), expected(DNS))
     stored = store.tables["traffic"]
     assert sum(f.rows or 0 for f in stored.files()) > table(store).height
-    store.maintain(retention_hours=0)
+    store.maintain(retention=timedelta(0))
     stored.open()
     assert sum(f.rows or 0 for f in stored.files()) == table(store).height
     assert_frame_equal(table(store), expected(DNS))
@@ -139,7 +139,7 @@ def test_rows_whose_journal_entry_never_came_stay_invisible_for_good(store: Stor
     assert_frame_equal(table(store), expected(DNS))
     put(store, ("two", MORE))  # must not take the numbers of the dead writer
     assert_frame_equal(table(store), expected(DNS + MORE))
-    store.maintain(retention_hours=0)
+    store.maintain(retention=timedelta(0))
     assert_frame_equal(table(store), expected(DNS + MORE))
 
 
@@ -168,7 +168,7 @@ def test_a_snapshot_stays_while_the_store_moves_on(store: Store) -> None:
     put(store, ("one", DNS))
     snapshot = store.snapshot(["traffic"])
     put(store, ("one", MORE))
-    store.maintain(retention_hours=24)
+    store.maintain(retention=timedelta(days=1))
     assert_frame_equal(canonical(snapshot.read("traffic").collect()), expected(DNS))
     assert_frame_equal(table(store), expected(MORE))
 
@@ -182,7 +182,7 @@ def test_a_snapshot_that_is_overtaken_looks_again(store: Store, monkeypatch: pyt
         if next(overtaken, False):
             other = Store(store.url, merger=merge_states)
             put(other, ("one", MORE))
-            other.maintain(retention_hours=24)
+            other.maintain(retention=timedelta(days=1))
         files.open()
         from seismolog.store.snapshot import _Pinned
 
@@ -228,7 +228,7 @@ def test_small_files_are_joined_and_nothing_changes(store: Store) -> None:
     for n in range(6):
         put(store, (f"s{n}", [(e[0] + n, *e[1:]) for e in DNS]))
     before = table(store)
-    done = store.maintain(compact_files=3, retention_hours=0)
+    done = store.maintain(compact_files=3, retention=timedelta(0))
     assert done.rewritten > 0
     assert done.deleted_files > 0
     assert len(list(Path(store.url).glob("traffic/date=*/*.parquet"))) == 1
@@ -247,7 +247,7 @@ def test_old_days_expire_but_not_what_was_just_counted(store: Store) -> None:
     store.maintain(keep=timedelta(days=1), now=counted + timedelta(hours=1))
     assert table(store).height == len(expected(DNS)) + len(expected(late))
     # Once it was counted longer ago than `keep`, the old days go.
-    store.maintain(keep=timedelta(days=1), now=counted + timedelta(days=2), retention_hours=None)
+    store.maintain(keep=timedelta(days=1), now=counted + timedelta(days=2), retention=None)
     if counted + timedelta(days=1) > T0 + timedelta(days=3):
         assert table(store).height == 0
         assert store.sources() == {}

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -112,7 +113,7 @@ def test_a_writer_killed_at_any_step_leaves_before_or_after(
     # The next writer is not kept out, does not revive the dead one's rows, and upkeep clears them away.
     write_new(survivor)
     assert_same(content(survivor), after)
-    survivor.maintain(retention_hours=0)
+    survivor.maintain(retention=timedelta(0))
     assert_same(content(survivor), after)
     for name in ("traffic", "client_traffic"):
         files = survivor.tables[name]

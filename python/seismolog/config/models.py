@@ -137,9 +137,9 @@ class StoreSettings(Section):
         "counts in a temporary folder.",
         examples=["/var/lib/seismolog/store", "s3://logs/seismolog"],
     )
-    keep: Duration | None = Field(
+    keep: Duration = Field(
         default=timedelta(days=400),
-        description="Days older than this are deleted once they were also counted longer ago than this.",
+        description="Days older than this are deleted once they were also counted longer ago than this; 0 keeps all.",
     )
     retention: Duration = Field(
         default=timedelta(days=1),

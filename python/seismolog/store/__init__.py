@@ -200,10 +200,21 @@ class Store:
         *,
         keep: timedelta | None = None,
         compact_files: int = 8,
-        retention_hours: int | None = 24,
+        retention: timedelta | None = timedelta(days=1),
         now: datetime | None = None,
     ) -> Upkeep:
-        """Clear replaced rows away, join small files, let old days expire, delete dead files."""
+        """Clear replaced rows away, join small files, let old days expire, delete dead files.
+
+        Parameters
+        ----------
+        keep
+            Age at which days expire, None or zero for never.
+        compact_files
+            Files of a day and table after which they are joined.
+        retention
+            For how long a reader may still hold files that were replaced; None deletes nothing.
+        """
+        keep = keep or None
         now = now or datetime.now(UTC)
         if keep is not None:
             self._mark_expired(keep, now)
@@ -214,7 +225,7 @@ class Store:
                 number=1 + highest_number(self.tables),
                 keep=keep,
                 compact_files=compact_files,
-                retention_hours=retention_hours,
+                retention_hours=None if retention is None else -(-retention // timedelta(hours=1)),
                 now=now,
             )
 
