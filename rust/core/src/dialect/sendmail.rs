@@ -55,7 +55,7 @@ pub fn recognizes(message: &[u8]) -> bool {
 /// Reads one message.
 #[inline]
 #[must_use]
-pub fn parse<'a>(program: &'a [u8], pid: &'a [u8], message: &'a [u8]) -> Verdict<'a> {
+pub fn parse<'a>(program: &'a [u8], _pid: &'a [u8], message: &'a [u8]) -> Verdict<'a> {
     let message = if program.is_empty() {
         without_tag(message)
     } else {
@@ -71,7 +71,7 @@ pub fn parse<'a>(program: &'a [u8], pid: &'a [u8], message: &'a [u8]) -> Verdict
     if let Some(rest) = rest.strip_prefix(b"ruleset=") {
         return ruleset(rest);
     }
-    other(pid, rest)
+    other(rest)
 }
 
 /// The message behind `sm-mta[123]: `, for lines that were cut out of a log without time and host.
@@ -236,24 +236,26 @@ fn ruleset(rest: &[u8]) -> Verdict<'_> {
 }
 
 /// Every line that is neither `from=` nor `to=` nor `ruleset=`.
-fn other<'a>(pid: &'a [u8], rest: &'a [u8]) -> Verdict<'a> {
+fn other<'a>(rest: &'a [u8]) -> Verdict<'a> {
     let rejected = |client| {
         Verdict::Event(Event {
             client,
             ..Event::new(Kind::SmtpRejected)
         })
     };
-    let connection = |client, memory| {
+    // At log level 11 a connection without mail is told twice, and by as many "connect from" lines of that
+    // client as there are others; at the default level only once.
+    let connection = |client: &'a [u8], first: bool| {
+        let memory = match (client.is_empty(), first) {
+            (true, _) => Memory::None,
+            (_, true) => Memory::Cancel(client),
+            (_, false) => Memory::Hold(client),
+        };
         Verdict::Event(Event {
             client,
             memory,
             ..Event::new(Kind::SmtpConnection)
         })
-    };
-    let (hold, cancel) = if pid.is_empty() {
-        (Memory::None, Memory::None)
-    } else {
-        (Memory::Hold(pid), Memory::Cancel(pid))
     };
     if rest.starts_with(b"AUTH failure") {
         // user= is the client's text and relay= the last attribute.
@@ -269,10 +271,10 @@ fn other<'a>(pid: &'a [u8], rest: &'a [u8]) -> Verdict<'a> {
         return Verdict::Ignored("session detail");
     }
     if let Some(from) = rest.strip_prefix(b"connect from ") {
-        return connection(last_bracket(from), cancel);
+        return connection(last_bracket(from), true);
     }
     if let Some(from) = rest.strip_prefix(b"Null connection from ") {
-        return connection(last_bracket(from), hold);
+        return connection(last_bracket(from), false);
     }
     if let Some(from) = rest.strip_prefix(b"rejecting commands from ") {
         return rejected(first_bracket(from).map_or(&b""[..], |(client, _)| client));
@@ -293,7 +295,7 @@ fn other<'a>(pid: &'a [u8], rest: &'a [u8]) -> Verdict<'a> {
     // From here on the line begins with the client: `host [1.2.3.4] …`, `[1.2.3.4]: …`.
     if let Some((client, tail)) = leading_client(rest) {
         if tail.starts_with(b"did not issue MAIL/EXPN/VRFY/ETRN") {
-            return connection(client, hold);
+            return connection(client, false);
         }
         if tail.ends_with(b" [rejected]") {
             return rejected(client);
