@@ -54,7 +54,9 @@ def evening(seed: int = 2002, *, hostile: bool = True) -> Analysis:
     }
     others = {
         "133.95.20.17": 60 * shape * noise,
-        "133.95.31.5": np.where((minute > 2 * 1440 + 630), 48 * (1 + 0.5 * np.sin(minute * 2 * np.pi / 60)), 0.05),
+        "133.95.31.5": np.where(
+            (minute > 2 * 1440 + 630), 48 * (1 + 0.5 * np.sin(minute * 2 * np.pi / 60)), 0.05
+        ),
         "133.95.44.101": np.where((minute > 1440 + 540) & (minute < 2 * 1440 + 900), 32.0, 0.02),
         "2001:db8:44::53": 22 * shape * noise,
         "133.95.52.3": 14 + 0 * shape,
@@ -67,7 +69,9 @@ def evening(seed: int = 2002, *, hostile: bool = True) -> Analysis:
     }
     for client, level in others.items():
         counts["1dns", "dns_query", client] = rng.poisson(level)
-    starts = pl.Series("bin_start", [START + timedelta(minutes=m) for m in range(MINUTES)], pl.Datetime("us", "UTC"))
+    starts = pl.Series(
+        "bin_start", [START + timedelta(minutes=m) for m in range(MINUTES)], pl.Datetime("us", "UTC")
+    )
     parts = [
         pl.DataFrame({"bin_start": starts, "count": values.astype(np.uint64)})
         .with_columns(server=pl.lit(server), kind=pl.lit(kind), client=pl.lit(client, pl.String))
@@ -75,7 +79,11 @@ def evening(seed: int = 2002, *, hostile: bool = True) -> Analysis:
         for (server, kind, client), values in counts.items()
     ]
     rows = pl.concat(parts)
-    traffic = rows.group_by("bin_start", "server", "kind").agg(pl.col("count").sum()).sort("bin_start", "server", "kind")
+    traffic = (
+        rows.group_by("bin_start", "server", "kind")
+        .agg(pl.col("count").sum())
+        .sort("bin_start", "server", "kind")
+    )
     clients = (
         rows.filter(pl.col("client").is_not_null())
         .group_by("client", "kind")
@@ -126,7 +134,7 @@ def evening(seed: int = 2002, *, hostile: bool = True) -> Analysis:
         residual_vs_deferred=Correlation(0.04, -0.11, 0.19),
         receive_product=1.608,
         bins=432,
-        left_out=9,
+        rejected=9,
     )
     name = HOSTILE if hostile else "1mx"
     files = (
@@ -141,9 +149,10 @@ def evening(seed: int = 2002, *, hostile: bool = True) -> Analysis:
         ),
     )  # fmt: skip
     shapes = (
-        UnmatchedShape("sshd[#]: Accepted password for # from #", 188, "Jul 13 00:00:02 1mx sshd[123]: Accepted password for "
+        UnmatchedShape("sshd[#]: Accepted password for # from #", 188, "Jul 13 00:00:02 1mx sshd[1]: Accepted password for "
                        + (HOSTILE if hostile else "root"), "logs/1mx/syslog.0", 3),
-        UnmatchedShape("CROND[#]: (root) CMD (#)", 66, "Jul 13 00:00:01 1mx CROND[99]: (root) CMD (/usr/bin/mrtg)", "logs/1mx/syslog.0", 1),
+        UnmatchedShape("CROND[#]: (root) CMD (#)", 66, "Jul 13 00:00:01 1mx CROND[9]: (root) CMD (mrtg)",
+                       "logs/1mx/syslog.0", 1),
     )  # fmt: skip
     return Analysis(
         input=InputSummary(

@@ -32,7 +32,8 @@ def test_the_outbreak_is_found_and_dated(evening: Analysis) -> None:
     numbers = found[0].numbers
     assert numbers["attempted"] > numbers["accepted"]
     inside = evening.traffic.filter(
-        pl.col("bin_start").is_between(found[0].start, found[0].end, closed="left"), pl.col("kind") == "smtp_deferred"
+        pl.col("bin_start").is_between(found[0].start, found[0].end, closed="left"),
+        pl.col("kind") == "smtp_deferred",
     )
     assert numbers["deferred"] == inside["count"].sum()
     assert "N_S and N_P explain them" in found[0].text
@@ -67,7 +68,11 @@ def test_quiet_days_have_no_warning(evening: Analysis) -> None:
         curves=evening.curves.filter(
             pl.col("client").is_in(steady), pl.col("bin_start") < OUTBREAK - timedelta(hours=1)
         ),
-        models=(replace(evening.models[0], series=evening.models[0].series.filter(pl.col("bin_start") < OUTBREAK)),),
+        models=(
+            replace(
+                evening.models[0], series=evening.models[0].series.filter(pl.col("bin_start") < OUTBREAK)
+            ),
+        ),
         input=replace(evening.input, files=evening.input.files[:1]),
     )
     assert [f for f in find(analysis) if f.severity != "info"] == []
@@ -81,15 +86,21 @@ def changed(evening: Analysis, **columns: pl.Expr):
 def test_queries_that_mail_does_not_explain(evening: Analysis) -> None:
     hours = pl.col("bin_start").is_between(OUTBREAK, OUTBREAK + timedelta(hours=1), closed="left")
     observed = pl.when(hours).then(pl.col("observed") * 2).otherwise(pl.col("observed"))
-    model = changed(evening, observed=observed, standardized=(observed - pl.col("calculated")) / pl.col("calculated").sqrt())
+    model = changed(
+        evening,
+        observed=observed,
+        standardized=(observed - pl.col("calculated")) / pl.col("calculated").sqrt(),
+    )
     found = list(unexplained(evening, model))
     assert [(f.start, f.end) for f in found] == [(OUTBREAK, OUTBREAK + timedelta(hours=1))]
 
 
 def test_queries_that_stop_while_mail_goes_on(evening: Analysis) -> None:
-    hours = pl.col("bin_start").is_between(OUTBREAK, OUTBREAK + timedelta(hours=1), closed="left")
-    model = changed(evening, observed=pl.when(hours).then(0.0).otherwise(pl.col("observed")))
-    assert [(f.start, f.end) for f in absent(evening, model)] == [(OUTBREAK, OUTBREAK + timedelta(hours=1))]
+    end = OUTBREAK + timedelta(hours=1)
+    model = replace(evening.models[0], absences=((OUTBREAK, end, 6120.4, 3.0),))
+    found = list(absent(evening, model))
+    assert [(f.start, f.end) for f in found] == [(OUTBREAK, end)]
+    assert "6\u202f120" in found[0].text
 
 
 def test_a_cache_that_loses_its_effect(evening: Analysis) -> None:
@@ -105,7 +116,9 @@ def test_a_cache_that_loses_its_effect(evening: Analysis) -> None:
 
 
 def test_a_hole_in_the_log(evening: Analysis) -> None:
-    hole = pl.col("bin_start").is_between(OUTBREAK - timedelta(hours=4), OUTBREAK, closed="left") & (pl.col("server") == "1mx")
+    hole = pl.col("bin_start").is_between(OUTBREAK - timedelta(hours=4), OUTBREAK, closed="left") & (
+        pl.col("server") == "1mx"
+    )
     found = list(gaps(replace(evening, traffic=evening.traffic.filter(~hole))))
     assert [f.subjects for f in found] == [("1mx",)]
     assert list(gaps(evening)) == []

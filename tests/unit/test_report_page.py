@@ -8,6 +8,7 @@ import runpy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
@@ -102,7 +103,9 @@ def test_hostile_names_are_escaped_wherever_an_analysis_can_hold_them(evening: A
     model = replace(evening.models[0], server=bad, name=bad, client=bad, notes=(bad,))
     traffic = evening.traffic.with_columns(server=pl.lit(bad))
     finding = replace(evening.findings[0], title=bad, text=bad, subjects=(bad,), trace=("seismolog", bad))
-    file = replace(evening.input.files[1], path=bad, servers=(bad,), error=(3, bad), dialects={bad: 1}, state=bad)
+    file = replace(
+        evening.input.files[1], path=bad, servers=(bad,), error=(3, bad), dialects={bad: 1}, state=bad
+    )
     shown = replace(
         evening,
         site=bad,
@@ -138,8 +141,13 @@ def test_the_policy_allows_only_the_script_of_the_page(page: Page, source: str) 
 
 
 def test_every_chart_has_a_name_a_description_and_a_table(page: Page) -> None:
-    figures = [a for a in page.all("figure")]
-    assert [a["id"] for a in figures] == ["chart-traffic", "chart-deliveries", "chart-model-1", "chart-cache-1"]
+    figures = page.all("figure")
+    assert [a["id"] for a in figures] == [
+        "chart-traffic",
+        "chart-deliveries",
+        "chart-model-1",
+        "chart-cache-1",
+    ]
     assert all(a["aria-labelledby"] for a in figures)
     drawings = [a for a in page.all("svg") if a.get("aria-hidden") != "true"]
     assert drawings
@@ -164,7 +172,7 @@ def test_headings_go_down_one_level_at_a_time(page: Page) -> None:
     levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after - before <= 1 for before, after in pairwise(levels))
 
 
 def test_the_model_table_stands_beside_the_study(page: Page) -> None:
@@ -177,7 +185,9 @@ def test_the_model_table_stands_beside_the_study(page: Page) -> None:
 
 def test_a_month_stays_within_the_points_a_curve_may_have(evening: Analysis) -> None:
     start = datetime(2003, 1, 1, tzinfo=UTC)
-    minutes = pl.datetime_range(start, start + timedelta(days=45), "1m", closed="left", time_zone="UTC", eager=True)
+    minutes = pl.datetime_range(
+        start, start + timedelta(days=45), "1m", closed="left", time_zone="UTC", eager=True
+    )
     traffic = pl.DataFrame({"bin_start": minutes}).with_columns(
         server=pl.lit("1dns"), kind=pl.lit("dns_query"), count=pl.int_range(pl.len()).cast(pl.UInt64) % 97
     )
@@ -195,7 +205,12 @@ def test_nothing_counted_is_a_page_too() -> None:
 
 def test_one_minute_of_one_kind_is_a_page_too() -> None:
     traffic = pl.DataFrame(
-        {"bin_start": [datetime(2026, 3, 1, tzinfo=UTC)], "server": ["a"], "kind": ["pop_access"], "count": [3]},
+        {
+            "bin_start": [datetime(2026, 3, 1, tzinfo=UTC)],
+            "server": ["a"],
+            "kind": ["pop_access"],
+            "count": [3],
+        },
         schema=EMPTY_TRAFFIC.schema,
     )
     Page(build(Analysis(InputSummary(lines=3, matched=3), traffic, EMPTY_CLIENTS, EMPTY_CURVES)))

@@ -50,7 +50,8 @@ def count(
     if rule == "paper":
         if by or bin or span.since or span.until or span.server:
             raise UsageError(
-                "--rule paper counts whole files as grep does", mend="leave out --by, --bin, --since, --until and --server"
+                "--rule paper counts whole files as grep does",
+                mend="leave out --by, --bin, --since, --until and --server",
             )
         from seismolog.pipeline import paper_counts
 
@@ -66,7 +67,14 @@ def count(
     since, until = span.span(read.tz)
     with reading_progress() as progress:
         result = count_paths(
-            given, reading, by=columns, bin=length, since=since, until=until, servers=span.server or (), progress=progress
+            given,
+            reading,
+            by=columns,
+            bin=length,
+            since=since,
+            until=until,
+            servers=span.server or (),
+            progress=progress,
         )
     counts.write(result.table, format, output)
     from seismolog.cli.failures import report_failures

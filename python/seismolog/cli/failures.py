@@ -1,30 +1,27 @@
-"""Files that could not be read to their end: named on stderr, and the exit status that they call for."""
+"""What could not be read: named on stderr, and the exit status that it calls for."""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING
 
+from seismolog.report.text import visible
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from seismolog.pipeline import Failure
+    from seismolog.errors import SeismologError
 
 __all__ = ["report_failures"]
 
-EXIT_INPUT = 3
 
-
-def report_failures(failures: Iterable[Failure], *, keep_going: bool) -> int:
-    """Name each file, byte offset and reason on stderr; 3 if there was one, 0 under ``--keep-going``."""
-    from seismolog.report.text import visible
-
+def report_failures(failures: Iterable[SeismologError], *, keep_going: bool) -> int:
+    """Name each file, byte offset and reason on stderr; the gravest status, or 0 under ``--keep-going``."""
     status = 0
     for failure in failures:
-        status = 0 if keep_going else EXIT_INPUT
+        status = max(status, failure.exit_code)
         print(
-            f"seismolog: {visible(failure.path)}: byte {failure.offset}: {visible(failure.message)}; "
-            f"what stood before it was counted",
+            "seismolog: " + "\n".join(visible(line) for line in failure.render().splitlines()),
             file=sys.stderr,
         )
-    return status
+    return 0 if keep_going else status

@@ -33,7 +33,6 @@ def fit(
     import sys
 
     from seismolog.cli.failures import report_failures
-    from seismolog.pipeline import Failure
     from seismolog.pipeline import fit as fit_models
     from seismolog.progress import reading_progress
 
@@ -57,5 +56,4 @@ def fit(
         from seismolog.report.terminal import print_models
 
         print_models(analysis, sys.stdout)
-    failures = [Failure(f.path, f.error[0], f.error[1]) for f in analysis.input.files if f.error is not None]
-    return report_failures(failures, keep_going=read.keep_going)
+    return report_failures(analysis.failures, keep_going=read.keep_going)

@@ -46,8 +46,9 @@ def init(
         except OSError as error:
             raise UsageError(f"cannot be written: {error.strerror}", file=target) from error
         print(f"wrote {target}")
+    from seismolog.cli.failures import report_failures
     from seismolog.report.text import visible
 
     for note in found.notes:
         print(f"# {visible(note)}", file=sys.stderr)
-    return 0
+    return report_failures(found.failures, keep_going=read.keep_going)

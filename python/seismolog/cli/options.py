@@ -35,19 +35,27 @@ class ReadOptions:
         bool, Parameter(negative=(), help="Exit 0 although a file could not be read to its end.")
     ] = False
     threads: Annotated[int, Parameter(help="Threads that read; 0 is one for each core.")] = 0
-    config: Annotated[Path | None, Parameter(help="The site's configuration, as `seismolog init` writes it.")] = None
+    config: Annotated[
+        Path | None, Parameter(help="The site's configuration, as `seismolog init` writes it.")
+    ] = None
 
     def reading(self) -> Reading:
         """The options as the pipeline takes them."""
         from seismolog.pipeline import Reading
 
         if self.threads < 0:
-            raise UsageError("--threads: a negative number of threads", mend="give 0 for one thread for each core")
+            raise UsageError(
+                "--threads: a negative number of threads", mend="give 0 for one thread for each core"
+            )
         if self.year is not None and not 1970 <= self.year <= 2261:
             raise UsageError(f"--year: {self.year} is no year a log can be from", expected="1970 to 2261")
         zone(self.tz)
         return Reading(
-            timezone=self.tz, year=self.year, keep_going=self.keep_going, threads=self.threads, config=self.config
+            timezone=self.tz,
+            year=self.year,
+            keep_going=self.keep_going,
+            threads=self.threads,
+            config=self.config,
         )
 
 
@@ -56,10 +64,13 @@ class ReadOptions:
 class SpanOptions:
     """Which part of what was counted is looked at."""
 
-    since: Annotated[str | None, Parameter(help="From this moment on, such as 2002-07-15T18:00 (whole minutes).")] = None
+    since: Annotated[
+        str | None, Parameter(help="From this moment on, such as 2002-07-15T18:00 (whole minutes).")
+    ] = None
     until: Annotated[str | None, Parameter(help="Up to this moment, itself left out.")] = None
     server: Annotated[
-        list[str] | None, Parameter(help="Only lines of this server; may be given more than once.", negative=())
+        list[str] | None,
+        Parameter(help="Only lines of this server; may be given more than once.", negative=()),
     ] = None
 
     def span(self, timezone: str | None) -> tuple[datetime | None, datetime | None]:
@@ -68,7 +79,8 @@ class SpanOptions:
         high = moment(self.until, timezone, "--until") if self.until else None
         if low and high and low >= high:
             raise UsageError(
-                f"--until {self.until} is not after --since {self.since}", mend="exchange them, or name a later end"
+                f"--until {self.until} is not after --since {self.since}",
+                mend="exchange them, or name a later end",
             )
         return low, high
 
@@ -83,7 +95,8 @@ def zone(name: str | None) -> Any:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
         raise UsageError(
-            f"--tz: no time zone is called {name!r}", expected="a name of the tz database, such as Asia/Tokyo or UTC"
+            f"--tz: no time zone is called {name!r}",
+            expected="a name of the tz database, such as Asia/Tokyo or UTC",
         ) from None
 
 
@@ -93,7 +106,8 @@ def moment(text: str, timezone: str | None, option: str) -> datetime:
         value = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(
-            f"{option}: {text!r} is no moment", expected="2002-07-15, 2002-07-15T18:00 or 2002-07-15T18:00+09:00"
+            f"{option}: {text!r} is no moment",
+            expected="2002-07-15, 2002-07-15T18:00 or 2002-07-15T18:00+09:00",
         ) from None
     if value.second or value.microsecond:
         raise UsageError(f"{option}: {text!r} is not at a whole minute", expected="a time such as 18:00")
@@ -111,7 +125,8 @@ def bin_length(text: str, option: str = "--bin") -> timedelta:
     seconds = int(match[1]) * _LENGTHS[match[2]] if match else 0
     if not seconds or (86400 % seconds and seconds % 86400):
         raise UsageError(
-            f"{option}: {text!r} is no length of a bin", expected="1m, 10m, 1h, 1d or another that divides a day"
+            f"{option}: {text!r} is no length of a bin",
+            expected="1m, 10m, 1h, 1d or another that divides a day",
         )
     return timedelta(seconds=seconds)
 
@@ -125,5 +140,7 @@ def path_words(paths: Iterable[str]) -> Sequence[str]:
     """Paths as they were given; none is an error that says what to do."""
     given = [path for path in paths if path]
     if not given:
-        raise UsageError("no log file was named", mend="name files, folders or globs, or - for standard input")
+        raise UsageError(
+            "no log file was named", mend="name files, folders or globs, or - for standard input"
+        )
     return given

@@ -16,13 +16,14 @@ __all__ = ["conclude"]
 EXIT_FOUND = 1
 
 
-def conclude(analysis: Analysis, *, output: str, format: str, fail_on: Severity | None, keep_going: bool) -> int:
+def conclude(
+    analysis: Analysis, *, output: str, format: str, fail_on: Severity | None, keep_going: bool
+) -> int:
     """Write the report, print the summary or the JSON document, and give the exit status.
 
     Input that could not be read (3) weighs more than something found (1).
     """
     from seismolog.cli.failures import report_failures
-    from seismolog.pipeline import Failure
 
     target = None if output == "-" else Path(output)
     if target is not None:
@@ -35,8 +36,7 @@ def conclude(analysis: Analysis, *, output: str, format: str, fail_on: Severity 
         from seismolog.report.terminal import print_summary
 
         print_summary(analysis, target, sys.stdout)
-    failures = [Failure(f.path, f.error[0], f.error[1]) for f in analysis.input.files if f.error is not None]
-    unread = report_failures(failures, keep_going=keep_going)
+    unread = report_failures(analysis.failures, keep_going=keep_going)
     if unread:
         return unread
     return EXIT_FOUND if fail_on and _found(analysis, fail_on) else 0
@@ -54,7 +54,9 @@ def _write_report(analysis: Analysis, target: Path) -> None:
     except OSError as error:
         part.unlink(missing_ok=True)
         raise UsageError(
-            f"the report cannot be written: {error.strerror}", file=target, mend="name another place with --output"
+            f"the report cannot be written: {error.strerror}",
+            file=target,
+            mend="name another place with --output",
         ) from error
 
 

@@ -40,10 +40,10 @@ def simulate(
         return 0
     if folder is None:
         raise UsageError("no folder was named", mend=f"seismolog simulate {scenario} FOLDER")
-    known = scenarios()
-    if scenario not in known:
-        raise UsageError(f"no scenario is called {scenario!r}", expected=f"one of {', '.join(known)}")
-    parameters = _parameters(param or [], known[scenario].parameters())
+    choices = scenarios()
+    if scenario not in choices:
+        raise UsageError(f"no scenario is called {scenario!r}", expected=f"one of {', '.join(choices)}")
+    parameters = _parameters(param or [], choices[scenario].parameters())
     try:
         run(scenario, folder, seed=seed, **parameters)
     except ValueError as error:
@@ -65,7 +65,14 @@ def _parameters(given: list[str], defaults: dict[str, Any]) -> dict[str, Any]:
         default = defaults[name]
         try:
             if isinstance(default, bool):
-                values[name] = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[text.lower()]
+                values[name] = {
+                    "true": True,
+                    "yes": True,
+                    "1": True,
+                    "false": False,
+                    "no": False,
+                    "0": False,
+                }[text.lower()]
             elif isinstance(default, int):
                 values[name] = int(text)
             elif isinstance(default, float):

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from seismolog.errors import SeismologError
+
 Severity = Literal["info", "warning", "critical"]
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")
 
@@ -122,6 +124,10 @@ class InputSummary:
     shed: Mapping[str, int] = field(default_factory=dict)
     reasons: Mapping[str, int] = field(default_factory=dict)
     shapes: tuple[UnmatchedShape, ...] = ()
+    passed_over: tuple[tuple[str, str], ...] = ()
+    """Files that were found and not read, each with the reason: a copy of another, no text, …"""
+    shapes_of: tuple[int, int] | None = None
+    """(files whose lines were grouped by shape, files with unmatched lines), where not all were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +154,10 @@ class Correlation:
 class ModelResult:
     """The traffic model of one mail server: ``dns_query ≈ Σ coefficient · count (+ baseline)``.
 
-    ``receive_product`` is n(1−q) = (m_S − 2)/4. ``calculated_by`` says in words whose coefficients gave
-    ``calculated`` in ``series`` and which ones the cache efficiency was reckoned with. ``population`` is
-    true where the fit fell back on coefficients of other servers or of the paper.
+    ``receive_product`` is n(1−q) = (m_S − 2)/4. ``method`` is ``fit``, or ``paper`` where there was too little to
+    fit and the study's coefficients stand in. ``rejected`` are bins of weight 0, ``left_out`` bins that not both
+    logs cover. ``cache_coefficients`` are those that the cache efficiency was reckoned with, ``cache_source`` says
+    where they come from. ``absences`` are stretches in which mail went on and queries stopped.
     """
 
     name: str
@@ -166,8 +173,17 @@ class ModelResult:
     receive_product: float | None = None
     baseline: Coefficient | None = None
     bins: int = 0
+    rejected: int = 0
     left_out: int = 0
-    cache_coefficients: Mapping[str, float] = field(default_factory=lambda: {"smtp_accepted": 8.6, "pop_access": 1.0})
+    method: str = "fit"
+    cache_coefficients: Mapping[str, float] = field(
+        default_factory=lambda: {"smtp_accepted": 8.6, "pop_access": 1.0}
+    )
+    cache_source: str = ""
+    deferral_note: str = ""
+    """Why the deferral test was not made, where it was not."""
+    absences: tuple[tuple[datetime, datetime, float, float], ...] = ()
+    """(start, end, calculated, observed) of each."""
     notes: tuple[str, ...] = ()
 
 
@@ -225,6 +241,8 @@ class Analysis:
     mail_clients: Mapping[str, str] = field(default_factory=dict)
     """Address of a DNS client → the mail server behind it, known from the config or found in the logs."""
     generated_at: datetime | None = None
+    failures: tuple[SeismologError, ...] = ()
+    """What could not be read, or not to its end."""
 
     @property
     def start(self) -> datetime | None:

@@ -98,7 +98,7 @@ def figure(chart: Figure) -> str:
         f'<div class="panels" tabindex="0" role="group" aria-roledescription="chart" '
         f'aria-label="{html(_summary(chart))}" aria-describedby="chart-keys">{plots}'
         f"{_time_axis(chart.axis)}</div>"
-        f'{f"<p class=note>{chart.note}</p>" if chart.note else ""}'
+        f"{f'<p class=note>{chart.note}</p>' if chart.note else ''}"
         f"{_table(chart)}"
         f'<script type="application/json" class="data">{json_for_script(_data(chart))}</script>'
         f"</figure>"
@@ -126,7 +126,9 @@ def strip(axis: Axis, band: Band, title: str) -> str:
             for x, v in zip(_xs(axis), values, strict=True)
         ]
 
-    body = "".join(f'<line x1="{1000 * x:.1f}" x2="{1000 * x:.1f}" y1="0" y2="100"/>' for x, _, _ in axis.ticks() if x)
+    body = "".join(
+        f'<line x1="{1000 * x:.1f}" x2="{1000 * x:.1f}" y1="0" y2="100"/>' for x, _, _ in axis.ticks() if x
+    )
     body += '<line x1="0" x2="1000" y1="50" y2="50"/>'
     for key, values in (("high", band.high), ("mean", band.mean)):
         body += f'<path class="{key}" d="{_area(place(values, 1), place(values, -1))}"/>'
@@ -163,7 +165,9 @@ def _summary(chart: Figure) -> str:
         for series in panel.series:
             known = [v for v in series.band.mean if v is not None]
             mean = sum(known) / len(known) if known else None
-            parts.append(f"{series.name}: mean {panel.value(mean)}, highest {panel.value(max(known, default=None))}")
+            parts.append(
+                f"{series.name}: mean {panel.value(mean)}, highest {panel.value(max(known, default=None))}"
+            )
     return (
         f"Line chart from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M}, "
         f"{chart.panels[0].unit}. {'; '.join(parts)}. Arrow keys read the values bin by bin."
@@ -202,7 +206,8 @@ def _plot(chart: Figure, place: int) -> str:
         return height * (1 - (value - low) / (high - low))
 
     grid = "".join(
-        f'<line class="{"zero" if t == 0 else "grid"}" x1="0" x2="1000" y1="{y(t):.1f}" y2="{y(t):.1f}"/>' for t in ticks
+        f'<line class="{"zero" if t == 0 else "grid"}" x1="0" x2="1000" y1="{y(t):.1f}" y2="{y(t):.1f}"/>'
+        for t in ticks
     )
     days = "".join(
         f'<line class="day" x1="{1000 * x:.1f}" x2="{1000 * x:.1f}" y1="0" y2="{height:.0f}"/>'
@@ -217,7 +222,9 @@ def _plot(chart: Figure, place: int) -> str:
     curves = "".join(_curve(chart.axis, s, y, height) for s in panel.series)
     names = ", ".join(s.name for s in panel.series)
     labels = "".join(
-        f'<span style="top:{100 * y(t) / height:.2f}%">{_tick(t, panel)}</span>' for t in ticks if t or panel.signed
+        f'<span style="top:{100 * y(t) / height:.2f}%">{_tick(t, panel)}</span>'
+        for t in ticks
+        if t or panel.signed
     )
     numbers = flags(chart.axis, chart.marks) if place == 0 else ""
     over = ""
@@ -246,7 +253,9 @@ def _swatch(form: Form) -> str:
     if form == "bars":
         return '<rect class="bar" x="2" y="2" width="5" height="8"/><rect class="bar" x="11" y="5" width="5" height="5"/>'
     if form == "area":
-        return '<path class="fill" d="M0 10V6L10 2L18 5L28 3V10Z"/><path class="line" d="M0 6L10 2L18 5L28 3"/>'
+        return (
+            '<path class="fill" d="M0 10V6L10 2L18 5L28 3V10Z"/><path class="line" d="M0 6L10 2L18 5L28 3"/>'
+        )
     return f'<path class="{"dash" if form == "dash" else "line"}" d="M0 5H28"/>'
 
 
@@ -257,7 +266,9 @@ def _curve(axis: Axis, series: Series, y: Callable[[float], float], height: floa
         zero = y(0.0)
         width = max(0.6, 0.8 * WIDTH / axis.count)
         bars = "".join(
-            f"M{p[0] - width / 2:.1f} {zero:.1f}V{p[1]:.1f}h{width:.1f}V{zero:.1f}Z" for p in points if p is not None
+            f"M{p[0] - width / 2:.1f} {zero:.1f}V{p[1]:.1f}h{width:.1f}V{zero:.1f}Z"
+            for p in points
+            if p is not None
         )
         return f'<path class="bar k-{series.key}" d="{bars}"/>'
     if series.form == "area":
@@ -360,7 +371,9 @@ def _table(chart: Figure) -> str:
     axis = chart.axis
     per_row = max(1, -(-axis.count // 48))
     head = "".join(
-        f'<th scope="col">{s.label}<small>{html(panel.unit)}</small></th>' for panel in chart.panels for s in panel.series
+        f'<th scope="col">{s.label}<small>{html(panel.unit)}</small></th>'
+        for panel in chart.panels
+        for s in panel.series
     )
     rows = ""
     for low in range(0, axis.count, per_row):

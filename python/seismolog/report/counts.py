@@ -55,7 +55,7 @@ class Table:
 
         if self.frame is not None:
             return self.frame
-        types: dict[str, Any] = {name: pl.String for name in self.columns}
+        types: dict[str, Any] = dict.fromkeys(self.columns, pl.String)
         types["count"] = pl.UInt64
         if "bin_start" in types:
             types["bin_start"] = pl.Datetime("us", "UTC")
@@ -170,5 +170,8 @@ def _cell(value: Any) -> str:
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
     last = len(row) - 1  # the count
-    cells = [cell.rjust(width) if place == last else cell.ljust(width) for place, (cell, width) in enumerate(zip(row, widths, strict=True))]
+    cells = [
+        cell.rjust(width) if place == last else cell.ljust(width)
+        for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+    ]
     return "  ".join(cells).rstrip()

@@ -88,7 +88,9 @@ class Axis:
         """A moment in the time zone of the axis."""
         return moment.astimezone(ZoneInfo(self.timezone))
 
-    def band(self, frame: pl.DataFrame, value: str, base: timedelta, *, rate: timedelta | None = None) -> Band:
+    def band(
+        self, frame: pl.DataFrame, value: str, base: timedelta, *, rate: timedelta | None = None
+    ) -> Band:
         """The curve of a counted column: missing bins of the frame are zeros.
 
         Parameters
@@ -179,7 +181,11 @@ class Axis:
 
 
 def choose_axis(
-    first: datetime, last: datetime, timezone: str, base: timedelta = timedelta(minutes=1), target: int = TARGET_POINTS
+    first: datetime,
+    last: datetime,
+    timezone: str,
+    base: timedelta = timedelta(minutes=1),
+    target: int = TARGET_POINTS,
 ) -> Axis:
     """The axis for a record from ``first`` to ``last`` (half open): the shortest round bin with ≤ target bins."""
     span = max(last - first, base)

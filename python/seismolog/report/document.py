@@ -59,11 +59,14 @@ def analysis_document(analysis: Analysis) -> dict[str, Any]:
                 {"shape": s.shape, "count": s.count, "example": s.example, "file": s.path, "line": s.line}
                 for s in summary.shapes
             ],
+            "passed_over": [{"path": path, "reason": reason} for path, reason in summary.passed_over],
         },
         "counts": analysis.counts(),
         "clients": [
             {"client": client, "kind": kind, "count": count}
-            for client, kind, count in analysis.clients.select("client", "kind", "count").head(MAX_CLIENTS).iter_rows()
+            for client, kind, count in analysis.clients.select("client", "kind", "count")
+            .head(MAX_CLIENTS)
+            .iter_rows()
         ],
         "client_count": analysis.client_count,
         "models": [_model(model) for model in analysis.models],
@@ -128,6 +131,8 @@ def _model(model: ModelResult) -> dict[str, Any]:
         "bin_seconds": int(model.bin.total_seconds()),
         "bins": model.bins,
         "left_out": model.left_out,
+        "rejected": model.rejected,
+        "method": model.method,
         "notes": list(model.notes),
     }
 

@@ -1,7 +1,7 @@
-"""``explain`` and ``plan`` printed: one line of output for each line of log, or one object.
+r"""``explain`` and ``plan`` printed: one line of output for each line of log, or one object.
 
 Text from logs is made visible in the text form; in JSON it stands as it is, under JSON's own escapes, with bytes
-that are no UTF-8 as ``\\udcXX`` surrogates.
+that are no UTF-8 as ``\udcXX`` surrogates.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from seismolog.report.analysis import KIND_LABELS
 from seismolog.report.text import integer, number, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from seismolog.pipeline import Plan
+    from seismolog.pipeline import PlannedLoad
     from seismolog.report.analysis import UnmatchedShape
 
 __all__ = ["explain_object", "write_lines", "write_plan", "write_shapes"]
@@ -72,7 +73,13 @@ def write_shapes(shapes: Iterable[UnmatchedShape], format: str) -> None:  # noqa
     ordered = sorted(shapes, key=lambda shape: (-shape.count, shape.shape))
     if format == "json":
         for shape in ordered:
-            fields = {"shape": shape.shape, "count": shape.count, "example": shape.example, "file": shape.path, "line": shape.line}
+            fields = {
+                "shape": shape.shape,
+                "count": shape.count,
+                "example": shape.example,
+                "file": shape.path,
+                "line": shape.line,
+            }
             print(json.dumps(fields))
         return
     if not ordered:
@@ -85,25 +92,26 @@ def write_shapes(shapes: Iterable[UnmatchedShape], format: str) -> None:  # noqa
         print(f"{'':9}  {visible(shape.path)}:{shape.line}: {visible(shape.example, 300)}")
 
 
-def write_plan(plan: Plan, format: str) -> None:  # noqa: A002
+def write_plan(plan: PlannedLoad, format: str) -> None:  # noqa: A002
     """The answer of ``seismolog plan``."""
     if format == "json":
         fields = {
             "queries": plan.queries,
             "low": plan.low,
             "high": plan.high,
+            "peak": dict(zip(("queries", "low", "high"), plan.peak, strict=True)) if plan.peak else None,
+            "peak_start": plan.peak_start,
             "source": plan.source,
             "terms": plan.terms,
-            "notes": list(plan.notes),
+            "notes": list(plan.sentences),
         }
         print(json.dumps(fields))
         return
-    span = ""
-    if plan.low is not None and plan.high is not None:
-        span = f" (95 % interval {number(plan.low)} to {number(plan.high)})"
-    print(f"{number(plan.queries)} DNS queries{span}")
     for kind, term in plan.terms.items():
-        print(f"  {number(term['count'])} {kind} × {number(term['coefficient'])} = {number(term['queries'])}")
-    print(f"by {visible(plan.source)}")
-    for note in plan.notes:
-        print(f"  {visible(note)}")
+        label = KIND_LABELS.get(kind, kind)
+        print(
+            f"{number(term['count'])} {label} × {number(term['coefficient'])} = {number(term['queries'])} queries"
+        )
+    for sentence in plan.sentences:
+        print(visible(sentence))
+    print(f"By {visible(plan.source)}.")

@@ -134,7 +134,11 @@ def _masthead(analysis: Analysis) -> str:
     read = sum(file.bytes for file in summary.files)
     readings = [
         ("Lines read", integer(summary.lines), f"{_plural(len(summary.files), 'file')}, {size(read)}"),
-        ("Understood", percent(known), f"{percent(matched)} counted, {integer(summary.unmatched)} lines not understood"),
+        (
+            "Understood",
+            percent(known),
+            f"{percent(matched)} counted, {integer(summary.unmatched)} lines not understood",
+        ),
     ]
     for kind in ("dns_query", "smtp_accepted", "pop_access", "smtp_deferred"):
         if kind in counts and len(readings) < 6:
@@ -144,7 +148,8 @@ def _masthead(analysis: Analysis) -> str:
                 detail += f" of {_plural(analysis.client_count, 'client')}"
             readings.append((symbol, integer(counts[kind]), detail))
     cells = "".join(
-        f"<div><dt>{name}</dt><dd>{value}<small>{detail}</small></dd></div>" for name, value, detail in readings
+        f"<div><dt>{name}</dt><dd>{value}<small>{detail}</small></dd></div>"
+        for name, value, detail in readings
     )
     guesses = len(summary.guesses)
     guessed = f' <a href="#guesses">{_plural(guesses, "guess", "guesses")} made.</a>' if guesses else ""
@@ -174,7 +179,11 @@ def _lede(analysis: Analysis) -> str:
 
 
 def _servers_text(analysis: Analysis) -> str:
-    names = sorted({str(name) for name in analysis.traffic["server"].unique().to_list()}) if analysis.traffic.height else []
+    names = (
+        sorted({str(name) for name in analysis.traffic["server"].unique().to_list()})
+        if analysis.traffic.height
+        else []
+    )
     if not names:
         return "No traffic"
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
@@ -226,7 +235,7 @@ def _findings(analysis: Analysis) -> str:
             close = f"{last:%H:%M}" if same else f"{last.day} {last:%b} {last:%H:%M}"
             when = (
                 f'<p class="time"><time datetime="{finding.start.astimezone(UTC):%Y-%m-%dT%H:%MZ}">{first.day} {first:%b} '
-                f"{first:%H:%M}</time>–<time datetime=\"{finding.end.astimezone(UTC):%Y-%m-%dT%H:%MZ}\">{close}</time></p>"
+                f'{first:%H:%M}</time>–<time datetime="{finding.end.astimezone(UTC):%Y-%m-%dT%H:%MZ}">{close}</time></p>'
             )
         command = _command(finding.trace, "Trace it") if finding.trace else ""
         items += (
@@ -259,7 +268,10 @@ def _marks(analysis: Analysis, names: set[str] | None, subjects: set[str] | None
     return [
         Mark(f.start, f.end, place, f.severity)
         for place, f in enumerate(analysis.findings, 1)
-        if (names is None or f.name in names) and f.start and f.end and (subjects is None or subjects & set(f.subjects))
+        if (names is None or f.name in names)
+        and f.start
+        and f.end
+        and (subjects is None or subjects & set(f.subjects))
     ]
 
 
@@ -319,16 +331,39 @@ def _traffic(analysis: Analysis) -> str:
                 Figure(
                     "chart-deliveries",
                     "Deliveries attempted, done and deferred",
-                    f"{N_TO} = {N_SS} + {N_SD}, beside the messages accepted, {N_FROM}. Normally {N_TO} ≈ {N_SS} ≈ {N_FROM} and few are deferred. Over this record "
-                    f"{N_TO} = {integer(sent + deferred)}, {N_FROM} = {integer(accepted)}: <span class=whole>{prose(relation)}</span>.",
+                    f"{N_TO} = {N_SS} + {N_SD}, beside the messages accepted, {N_FROM}. Normally "
+                    f"{N_TO} ≈ {N_SS} ≈ {N_FROM} and few are deferred. Over this record "
+                    f"{N_TO} = {integer(sent + deferred)}, {N_FROM} = {integer(accepted)}: "
+                    f"<span class=whole>{prose(relation)}</span>.",
                     axis,
                     [
                         Panel(
                             [
-                                Series("to", "N_to", f"{N_TO} attempted", band("smtp_sent", "smtp_deferred"), "line", False),
-                                Series("from", "N_from", f"{N_FROM} accepted", band("smtp_accepted"), "dash", False),
+                                Series(
+                                    "to",
+                                    "N_to",
+                                    f"{N_TO} attempted",
+                                    band("smtp_sent", "smtp_deferred"),
+                                    "line",
+                                    False,
+                                ),
+                                Series(
+                                    "from",
+                                    "N_from",
+                                    f"{N_FROM} accepted",
+                                    band("smtp_accepted"),
+                                    "dash",
+                                    False,
+                                ),
                                 Series("sent", "N_SS", f"{N_SS} done", band("smtp_sent"), "line", False),
-                                Series("deferred", "N_SD", f"{N_SD} deferred", band("smtp_deferred"), "area", False),
+                                Series(
+                                    "deferred",
+                                    "N_SD",
+                                    f"{N_SD} deferred",
+                                    band("smtp_deferred"),
+                                    "area",
+                                    False,
+                                ),
                             ],
                             "deliveries a minute",
                             220,
@@ -353,7 +388,11 @@ def _thinned(axis: Axis) -> str:
 
 def _kinds(analysis: Analysis, counts: Mapping[str, int]) -> str:
     per_server = analysis.traffic.group_by("server", "kind").agg(pl.col("count").sum())
-    servers = per_server.group_by("server").agg(pl.col("count").sum()).sort("count", "server", descending=[True, False])
+    servers = (
+        per_server.group_by("server")
+        .agg(pl.col("count").sum())
+        .sort("count", "server", descending=[True, False])
+    )
     names = [str(name) for name in servers["server"].to_list()]
     shown = names[:6]
     cells = {(str(server), str(kind)): int(count) for server, kind, count in per_server.iter_rows()}
@@ -399,7 +438,11 @@ def _models(analysis: Analysis) -> str:
         f"stays here come from the logs or the config.</p>"
     )
     shown = analysis.models[:MAX_MODELS]
-    body = lead + _model_table(shown) + "".join(_model(analysis, model, place) for place, model in enumerate(shown, 1))
+    body = (
+        lead
+        + _model_table(shown)
+        + "".join(_model(analysis, model, place) for place, model in enumerate(shown, 1))
+    )
     if len(analysis.models) > MAX_MODELS:
         body += f"<p>{len(analysis.models) - MAX_MODELS} more models stand in the JSON document.</p>"
     return body
@@ -419,7 +462,7 @@ def _model_table(models: Iterable[ModelResult]) -> str:
                 span = f' rowspan="{len(terms)}"'
                 address = f"<code>{html(model.client)}</code>" if model.client else ""
                 left = f'<th scope="rowgroup"{span}>{html(model.server, 60)}{address}</th>'
-                left_out = f"{integer(model.left_out)} of {integer(model.bins)}" if model.bins else "–"
+                left_out = f"{integer(model.rejected)} of {integer(model.bins)}" if model.bins else "–"
                 right = (
                     f'<td class="num"{span}>{number(model.receive_product)}</td><td class="num"{span}>'
                     f'{number(model.r_squared)}</td><td class="num"{span}>{number(model.dispersion)}</td>'
@@ -443,7 +486,7 @@ def _model_table(models: Iterable[ModelResult]) -> str:
         '<th scope="col" class="num">2003</th><th scope="col"><span class="sr">Interval against the study</span></th>'
         '<th scope="col" class="num"><i>n</i>(1−<i>q</i>)</th><th scope="col" class="num"><i>R</i>²</th>'
         '<th scope="col" class="num">Dispersion</th><th scope="col" class="num">Cache efficiency</th>'
-        f'<th scope="col" class="num">Bins left out</th></tr></thead><tbody>{rows}</tbody></table></div>'
+        f'<th scope="col" class="num">Outlying bins</th></tr></thead><tbody>{rows}</tbody></table></div>'
     )
 
 
@@ -528,10 +571,14 @@ def _model(analysis: Analysis, model: ModelResult, place: int) -> str:
             thinned,
         )
     )  # fmt: skip
-    out += f'<aside class="test"><h4>Do deferred deliveries cause queries?</h4><p>{prose(deferral_sentence(model))}</p></aside>'
+    out += (
+        f'<aside class="test"><h4>Do deferred deliveries cause queries?</h4><p>{prose(deferral_sentence(model))}</p>'
+        f"</aside>"
+    )
     if "cache_efficiency" in series.columns and series["cache_efficiency"].drop_nulls().len():
         weights = " + ".join(
-            f"{v:g}\u2009{_SYMBOLS.get(KIND_SYMBOLS.get(k, ''), html(k))}" for k, v in model.cache_coefficients.items()
+            f"{v:g}\u2009{_SYMBOLS.get(KIND_SYMBOLS.get(k, ''), html(k))}"
+            for k, v in model.cache_coefficients.items()
         )
         out += figure(
             Figure(
@@ -566,13 +613,17 @@ def _clients(analysis: Analysis) -> str:
         return ""
     queries = analysis.clients.filter(pl.col("kind") == "dns_query")
     kind = "dns_query" if queries.height else str(analysis.clients["kind"][0])
-    ranking = analysis.clients.filter(pl.col("kind") == kind).sort("count", "client", descending=[True, False])
+    ranking = analysis.clients.filter(pl.col("kind") == kind).sort(
+        "count", "client", descending=[True, False]
+    )
     total = analysis.counts().get(kind, 0) or 1
     axis = choose_axis(analysis.start, analysis.end, analysis.timezone, analysis.curve_bin, target=240)
     curves = analysis.curves.filter(pl.col("kind") == kind)
     onset = {f.subjects[0]: place for place, f in enumerate(analysis.findings, 1) if f.name == "onset"}
     rows = ""
-    for place, (client, count) in enumerate(ranking.select("client", "count").head(TOP_CLIENTS).iter_rows(), 1):
+    for place, (client, count) in enumerate(
+        ranking.select("client", "count").head(TOP_CLIENTS).iter_rows(), 1
+    ):
         band = axis.band(curves.filter(pl.col("client") == client), "count", analysis.curve_bin, rate=MINUTE)
         roles = ""
         if client in analysis.mail_clients:
@@ -634,32 +685,54 @@ def _input(analysis: Analysis) -> str:
     if len(summary.files) > MAX_FILES:
         rows += f'<tr><td colspan="9">and {integer(len(summary.files) - MAX_FILES)} more files</td></tr>'
     out = (
-        '<h3 id="files">Files</h3><div class="scroll" tabindex="0" role="region" aria-labelledby="files"><table class="files">'
-        '<thead><tr><th scope="col">File</th><th scope="col">Servers</th><th scope="col">First and last line</th>'
+        '<h3 id="files">Files</h3><div class="scroll" tabindex="0" role="region" aria-labelledby="files">'
+        '<table class="files"><thead><tr><th scope="col">File</th><th scope="col">Servers</th>'
+        '<th scope="col">First and last line</th>'
         '<th scope="col" class="num">Size</th><th scope="col" class="num">Lines</th><th scope="col" class="num">Counted</th>'
         '<th scope="col" class="num">Ignored</th><th scope="col" class="num">Not understood</th><th scope="col">Daemons</th>'
         f"</tr></thead><tbody>{rows}</tbody></table></div>"
         '<p class="note">Counted: an event. Ignored: a known daemon says something that is not counted. Not understood: '
         "no known daemon, or a line that its daemon does not write.</p>"
     )
+    if summary.passed_over:
+        listed = "".join(
+            f"<li><code>{html(path, 200)}</code>: {html(reason, 200)}</li>"
+            for path, reason in summary.passed_over[:MAX_FILES]
+        )
+        out += (
+            f'<details class="numbers"><summary>{_plural(len(summary.passed_over), "file")} passed over</summary>'
+            f'<ul class="notes">{listed}</ul></details>'
+        )
     out += '<h3 id="unmatched">What was not understood</h3>'
     if summary.unmatched:
         share = percent(summary.unmatched / summary.lines, 2) if summary.lines else "–"
-        reasons = "".join(f"<li>{html(name)}: {integer(count)}</li>" for name, count in summary.reasons.items())
+        reasons = "".join(
+            f"<li>{html(name)}: {integer(count)}</li>" for name, count in summary.reasons.items()
+        )
         out += f"<p>{_plural(summary.unmatched, 'line')} of {integer(summary.lines)} ({share}).</p>"
         out += f'<ul class="notes">{reasons}</ul>' if reasons else ""
         if summary.shapes:
             shapes = "".join(
                 f'<tr><td class="num">{integer(s.count)}</td><td><code>{html(s.shape, 160)}</code></td>'
-                f"<td><code>{html(s.example, 240)}</code><small>{html(s.path, 120)}, line {integer(s.line)}</small></td></tr>"
+                f"<td><code>{html(s.example, 240)}</code><small>{html(s.path, 120)}, line {integer(s.line)}"
+                f"</small></td></tr>"
                 for s in summary.shapes[:MAX_SHAPES]
             )
             out += (
-                '<div class="scroll" tabindex="0" role="region" aria-labelledby="unmatched"><table class="shapes"><thead><tr>'
-                '<th scope="col" class="num">Lines</th><th scope="col">Shape</th><th scope="col">Example</th></tr></thead>'
+                '<div class="scroll" tabindex="0" role="region" aria-labelledby="unmatched">'
+                '<table class="shapes"><thead><tr><th scope="col" class="num">Lines</th><th scope="col">Shape</th>'
+                '<th scope="col">Example</th></tr></thead>'
                 f"<tbody>{shapes}</tbody></table></div>"
             )
-        out += _command(("seismolog", "explain", "--unmatched", *(analysis.paths or ("PATH",))), "See them all")
+        if summary.shapes_of:
+            read, of = summary.shapes_of
+            out += (
+                f'<p class="note">Shapes are those of {integer(read)} of {_plural(of, "file")} with such lines; the others '
+                f"are too long to be read twice.</p>"
+            )
+        out += _command(
+            ("seismolog", "explain", "--unmatched", *(analysis.paths or ("PATH",))), "See them all"
+        )
     else:
         out += "<p>Every line was understood.</p>"
     out += '<h3 id="guesses">What was guessed</h3>'

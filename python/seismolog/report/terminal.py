@@ -53,7 +53,9 @@ def print_models(analysis: Analysis, out: TextIO) -> None:
     """Print the models in full, coefficients beside those of 2003."""
     console = _console(out)
     if not analysis.models:
-        console.print("No mail server has both its mail log and its DNS queries over the same time; nothing to fit.")
+        console.print(
+            "No mail server has both its mail log and its DNS queries over the same time; nothing to fit."
+        )
         return
     for model in analysis.models:
         title = Text.assemble((visible(model.server), "bold"), f"  {visible(model.client)}")
@@ -78,7 +80,7 @@ def print_models(analysis: Analysis, out: TextIO) -> None:
             Text(
                 f"  n(1−q) = {number(model.receive_product)}   R² = {number(model.r_squared)}   dispersion = "
                 f"{number(model.dispersion)}   cache efficiency = {percent(model.cache_efficiency)}   "
-                f"{integer(model.left_out)} of {integer(model.bins)} bins left out"
+                f"{integer(model.rejected)} of {integer(model.bins)} bins are outlying"
             )
         )
         console.print(Padding(Text(deferral_sentence(model)), (0, 0, 0, 2)))
@@ -116,6 +118,10 @@ def _header(console: Console, analysis: Analysis) -> None:
         console.print(Text.assemble(("guessed  ", "dim"), visible(guess)))
     if len(summary.guesses) > 4:
         console.print(Text(f"         and {len(summary.guesses) - 4} more guesses", style="dim"))
+    if summary.passed_over:
+        path, reason = summary.passed_over[0]
+        more = f" and {len(summary.passed_over) - 1} more" if len(summary.passed_over) > 1 else ""
+        console.print(Text.assemble(("passed over  ", "dim"), f"{visible(path)}: {visible(reason)}{more}"))
     for limit, count in summary.shed.items():
         console.print(Text.assemble(("left out  ", "yellow"), f"{visible(limit)}: {integer(count)}"))
 
@@ -140,7 +146,9 @@ def _kinds(console: Console, analysis: Analysis) -> None:
     for kind in [k for k in KIND_LABELS if counts.get(k)] + sorted(k for k in counts if k not in KIND_LABELS):
         band = axis.band(by_kind.filter(pl.col("kind") == kind), "count", timedelta(minutes=1))
         curve = sparkline([value or 0.0 for value in band.mean], SPARK)
-        table.add_row(visible(KIND_LABELS.get(kind, kind)), KIND_SYMBOLS.get(kind, ""), integer(counts[kind]), curve)
+        table.add_row(
+            visible(KIND_LABELS.get(kind, kind)), KIND_SYMBOLS.get(kind, ""), integer(counts[kind]), curve
+        )
     console.print()
     console.print(table)
 
@@ -161,7 +169,9 @@ def _clients(console: Console, analysis: Analysis) -> None:
     for client, count in queries.select("client", "count").head(TOP_CLIENTS).iter_rows():
         band = axis.band(curves.filter(pl.col("client") == client), "count", analysis.curve_bin)
         curve = sparkline([value or 0.0 for value in band.mean], SPARK)
-        role = f"mail server {visible(analysis.mail_clients[client])}" if client in analysis.mail_clients else ""
+        role = (
+            f"mail server {visible(analysis.mail_clients[client])}" if client in analysis.mail_clients else ""
+        )
         table.add_row(visible(client), integer(count), percent(count / total), curve, role)
     console.print()
     console.print(table)
@@ -174,7 +184,8 @@ def _plain_table() -> Table:
 def _model(console: Console, model: ModelResult) -> None:
     symbols = {"smtp_accepted": "N_S", "pop_access": "N_P", "imap_access": "N_imap"}
     terms = " + ".join(
-        f"{number(term.estimate)} {symbols.get(kind, visible(kind))}" for kind, term in model.coefficients.items()
+        f"{number(term.estimate)} {symbols.get(kind, visible(kind))}"
+        for kind, term in model.coefficients.items()
     )
     if model.baseline is not None:
         terms += f" + {number(model.baseline.estimate)}"
@@ -183,7 +194,9 @@ def _model(console: Console, model: ModelResult) -> None:
         quality += f", cache efficiency {percent(model.cache_efficiency)}"
     console.print()
     console.print(
-        Text.assemble(("model  ", "dim"), f"{visible(model.server)}: D_q ≈ {terms}  ({quality}; 2003: 8.6 N_S + 1 N_P)")
+        Text.assemble(
+            ("model  ", "dim"), f"{visible(model.server)}: D_q ≈ {terms}  ({quality}; 2003: 8.6 N_S + 1 N_P)"
+        )
     )
 
 
@@ -194,7 +207,9 @@ def _findings(console: Console, analysis: Analysis) -> None:
         return
     for finding in analysis.findings[:MAX_FINDINGS]:
         console.print(
-            Text.assemble((f"{finding.severity:8}", _STYLES[finding.severity]), " ", (visible(finding.title), "bold"))
+            Text.assemble(
+                (f"{finding.severity:8}", _STYLES[finding.severity]), " ", (visible(finding.title), "bold")
+            )
         )
         console.print(Padding(Text(visible(finding.text)), (0, 0, 0, 9)))
         if finding.trace and console.is_terminal:
