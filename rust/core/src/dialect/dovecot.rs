@@ -24,7 +24,7 @@ pub fn claims(program: &[u8]) -> bool {
     // `imap` alone may be another daemon's; `imap(joe)` is how Dovecot names a session.
     program.starts_with(b"dovecot")
         || PROGRAMS.contains(&program)
-        || (base(program).len() < program.len() && SERVICES.contains(&base(program)))
+        || (base(program).len() < program.len() && is_service(base(program)))
 }
 
 /// The name without the user, pid and session behind it: `imap` of `imap(joe)<12><abc>`.
@@ -51,52 +51,56 @@ const PROGRAMS: &[&[u8]] = &[
     b"auth",
 ];
 
-/// Services that a message may begin with.
-const SERVICES: &[&[u8]] = &[
-    b"pop3-login",
-    b"imap-login",
-    b"managesieve-login",
-    b"submission-login",
-    b"imap-urlauth-login",
-    b"auth-worker",
-    b"auth",
-    b"imap",
-    b"IMAP",
-    b"pop3",
-    b"POP3",
-    b"managesieve",
-    b"MANAGESIEVE",
-    b"submission",
-    b"imap-hibernate",
-    b"imap-urlauth",
-    b"lmtp",
-    b"lda",
-    b"deliver",
-    b"master",
-    b"log",
-    b"anvil",
-    b"config",
-    b"stats",
-    b"director",
-    b"dict",
-    b"dict-async",
-    b"indexer",
-    b"indexer-worker",
-    b"doveadm",
-    b"doveadm-server",
-    b"replicator",
-    b"aggregator",
-    b"ipc",
-    b"ssl-params",
-    b"old-stats",
-    b"script",
-    b"dns-client",
-    b"health-check",
-    b"quota-status",
-    b"dovecot",
-    b"dovecot-auth",
-    b"child",
-];
+/// Whether a message may begin with this as the name of a service.
+#[inline]
+fn is_service(name: &[u8]) -> bool {
+    matches!(
+        name,
+        b"pop3-login"
+            | b"imap-login"
+            | b"managesieve-login"
+            | b"submission-login"
+            | b"imap-urlauth-login"
+            | b"auth-worker"
+            | b"auth"
+            | b"imap"
+            | b"IMAP"
+            | b"pop3"
+            | b"POP3"
+            | b"managesieve"
+            | b"MANAGESIEVE"
+            | b"submission"
+            | b"imap-hibernate"
+            | b"imap-urlauth"
+            | b"lmtp"
+            | b"lda"
+            | b"deliver"
+            | b"master"
+            | b"log"
+            | b"anvil"
+            | b"config"
+            | b"stats"
+            | b"director"
+            | b"dict"
+            | b"dict-async"
+            | b"indexer"
+            | b"indexer-worker"
+            | b"doveadm"
+            | b"doveadm-server"
+            | b"replicator"
+            | b"aggregator"
+            | b"ipc"
+            | b"ssl-params"
+            | b"old-stats"
+            | b"script"
+            | b"dns-client"
+            | b"health-check"
+            | b"quota-status"
+            | b"dovecot"
+            | b"dovecot-auth"
+            | b"child"
+    )
+}
 
 /// Whether a message without a program name is Dovecot's.
 #[must_use]
@@ -136,7 +140,7 @@ pub fn parse<'a>(program: &'a [u8], _pid: &'a [u8], message: &'a [u8]) -> Verdic
     let mut text = skip_severity(message);
     // "dovecot: pop3-login: …", and "dovecot[1]: dovecot: auth(default): …" of version 1. Once a service is
     // known nothing behind it is one: a user name in `imap(NAME): …` may spell the name of another.
-    while service == b"dovecot" || !SERVICES.contains(&service) {
+    while service == b"dovecot" || !is_service(service) {
         let Some((name, rest)) = split_service(text) else {
             break;
         };
@@ -150,7 +154,7 @@ pub fn parse<'a>(program: &'a [u8], _pid: &'a [u8], message: &'a [u8]) -> Verdic
         b"lmtp" | b"lda" | b"deliver" => Verdict::Ignored("local delivery"),
         b"imap" | b"IMAP" | b"pop3" | b"POP3" | b"managesieve" | b"MANAGESIEVE" | b"submission"
         | b"imap-hibernate" | b"imap-urlauth" => Verdict::Ignored("session detail"),
-        _ if SERVICES.contains(&service) && service != b"dovecot" => Verdict::Ignored("daemon message"),
+        _ if is_service(service) && service != b"dovecot" => Verdict::Ignored("daemon message"),
         _ if text.starts_with(b"Dovecot ") => Verdict::Ignored("daemon message"),
         _ if DAEMON.iter().any(|start| text.starts_with(start)) => Verdict::Ignored("daemon message"),
         _ => Verdict::Unmatched("unknown service"),
@@ -210,7 +214,7 @@ fn split_service(text: &[u8]) -> Option<(&[u8], &[u8])> {
         .take_while(|b| b.is_ascii_alphanumeric() || **b == b'-')
         .count();
     let name = &text[..length];
-    if !SERVICES.contains(&name) {
+    if !is_service(name) {
         return None;
     }
     match text.get(length)? {

@@ -121,13 +121,40 @@ pub fn parse<'a>(program: &'a [u8], _pid: &'a [u8], message: &'a [u8]) -> Verdic
 /// without vowels, so no word of English is one; `NOQUEUE` stands for none.
 #[inline]
 fn split_id(message: &[u8]) -> Option<(&[u8], &[u8])> {
-    let at = message.iter().take(32).position(|&b| b == b':')?;
+    let mut class = SHORT | LONG;
+    let at = message.iter().take(32).position(|&b| {
+        if b == b':' {
+            return true;
+        }
+        class &= ID_CLASS[b as usize];
+        false
+    })?;
     let (id, rest) = (&message[..at], message[at + 1..].strip_prefix(b" ")?);
-    let hex = |b: &u8| matches!(b, b'0'..=b'9' | b'A'..=b'F');
-    let long = |b: &u8| b.is_ascii_alphanumeric() && !b"aeiouAEIOU".contains(b);
-    ((id.len() >= 5 && id.iter().all(hex)) || (id.len() >= 10 && id.iter().all(long)) || id == b"NOQUEUE")
+    ((class & SHORT != 0 && at >= 5) || (class & LONG != 0 && at >= 10) || id == b"NOQUEUE")
         .then_some((id, rest))
 }
+
+/// Byte of a short queue id.
+const SHORT: u8 = 1;
+/// Byte of a long queue id.
+const LONG: u8 = 2;
+
+const ID_CLASS: [u8; 256] = {
+    let mut class = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let b = byte as u8;
+        if matches!(b, b'0'..=b'9' | b'A'..=b'F') {
+            class[byte] |= SHORT;
+        }
+        let vowel = matches!(b.to_ascii_lowercase(), b'a' | b'e' | b'i' | b'o' | b'u');
+        if b.is_ascii_alphanumeric() && !vowel {
+            class[byte] |= LONG;
+        }
+        byte += 1;
+    }
+    class
+};
 
 /// The last part of the program name.
 #[inline]
