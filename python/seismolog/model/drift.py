@@ -140,7 +140,10 @@ def rolling(
     assert isinstance(last, datetime)
     fits = []
     end = first + window
-    while end <= last + step:
+    # The last bin ends a bin's width after its start; a window that the data do not fill is not fitted.
+    width = frame["bin_start"].diff().min()
+    stop = last + width if isinstance(width, timedelta) else last
+    while end <= stop:
         part = frame.filter(pl.col("bin_start") >= end - window, pl.col("bin_start") < end)
         fits.append((end, fit(part, terms=terms, baseline=baseline)))
         end += step
