@@ -81,16 +81,45 @@ pub fn address(text: &[u8]) -> &[u8] {
         Some(tag) if tag.eq_ignore_ascii_case(b"ipv6:") => &text[5..],
         _ => text,
     };
-    let host = memchr(b'%', bare).map_or(bare, |at| &bare[..at]);
-    let mut separated = false;
-    for &b in host {
-        match b {
-            b'.' | b':' => separated = true,
-            b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F' => {}
-            _ => return b"",
-        }
+    // One pass without branches: nearly every address has neither scope nor stray byte.
+    let seen = bare.iter().fold(0, |seen, &b| seen | ADDRESS_CLASS[b as usize]);
+    if seen == SEPARATOR || (seen & STRAY != 0 && is_scoped(bare)) {
+        bare
+    } else {
+        b""
     }
-    if separated { bare } else { b"" }
+}
+
+/// A dot or a colon.
+const SEPARATOR: u8 = 1;
+/// A byte that no address holds (but the scope behind a `%` may).
+const STRAY: u8 = 2;
+
+const ADDRESS_CLASS: [u8; 256] = {
+    let mut class = [STRAY; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        match byte as u8 {
+            b'.' | b':' => class[byte] = SEPARATOR,
+            b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F' => class[byte] = 0,
+            _ => {}
+        }
+        byte += 1;
+    }
+    class
+};
+
+/// Whether this is an address with a scope, `fe80::1%eth0`.
+fn is_scoped(text: &[u8]) -> bool {
+    let Some(at) = memchr(b'%', text) else {
+        return false;
+    };
+    let (host, scope) = (&text[..at], &text[at + 1..]);
+    host.iter().fold(0, |seen, &b| seen | ADDRESS_CLASS[b as usize]) == SEPARATOR
+        && !scope.is_empty()
+        && scope
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b))
 }
 
 /// The address in the first pair of square brackets (`host[1.2.3.4]:25` gives `1.2.3.4`), and the text
@@ -106,13 +135,27 @@ pub fn first_bracket(text: &[u8]) -> Option<(&[u8], &[u8])> {
 /// The address in the last pair of square brackets; empty where there is none.
 #[inline]
 pub fn last_bracket(text: &[u8]) -> &[u8] {
+    address(in_last_bracket(text))
+}
+
+/// Whatever stands in the last pair of square brackets; empty where there is none.
+#[inline]
+fn in_last_bracket(text: &[u8]) -> &[u8] {
     let Some(close) = memrchr(b']', text) else {
         return b"";
     };
-    match memrchr(b'[', &text[..close]) {
-        Some(open) => address(&text[open + 1..close]),
+    // Backwards by hand: an address is too short for a vectorized search to pay.
+    match text[..close].iter().rposition(|&b| b == b'[') {
+        Some(open) => &text[open + 1..close],
         None => b"",
     }
+}
+
+/// Whether the last pair of square brackets holds an address of this machine's own.
+#[inline]
+pub fn ends_on_loopback(text: &[u8]) -> bool {
+    let inside = in_last_bracket(text);
+    matches!(inside.first(), Some(b'1' | b':' | b'I' | b'i')) && is_loopback(address(inside))
 }
 
 /// Whether an address is one of this machine's own: 127.0.0.0/8 or `::1`, also v4-mapped.
@@ -212,6 +255,10 @@ mod tests {
         assert_eq!(last_bracket(b"unknown[unknown]"), b"");
         assert_eq!(last_bracket(b"[RESPONSE]"), b"");
         assert_eq!(last_bracket(b"]["), b"");
+        assert_eq!(last_bracket(b"[fe80::1%]"), b"");
+        assert_eq!(last_bracket(b"[abc]"), b"");
+        assert!(ends_on_loopback(b"[x] [127.0.0.1], dsn=2.0.0") && ends_on_loopback(b"[IPv6:::1]"));
+        assert!(!ends_on_loopback(b"[127.0.0.1] mx [198.51.100.1]") && !ends_on_loopback(b"["));
         assert_eq!(
             first_bracket(b"a[192.0.2.1]:25, b[192.0.2.2]").map(|(a, _)| a),
             Some(&b"192.0.2.1"[..])

@@ -20,7 +20,7 @@
 use memchr::memmem::Finder;
 
 use super::sendmail::mail_text::{
-    Mark, after, contains, find, first_bracket, is_loopback, last_bracket, number, rfind,
+    Mark, after, contains, ends_on_loopback, find, first_bracket, last_bracket, number, rfind,
 };
 use crate::event::{Event, Kind, Verdict};
 
@@ -381,7 +381,7 @@ fn sent(program: &[u8], attributes: &[u8], response: &[u8]) -> Kind {
             Kind::SmtpSent
         };
     }
-    if !is_loopback(last_bracket(relay)) {
+    if !ends_on_loopback(relay) {
         return Kind::SmtpSent;
     }
     // An SMTP server on this machine passes the message on. An LMTP server stores it (Dovecot, Cyrus),

@@ -22,8 +22,8 @@ pub(super) mod mail_text;
 
 use crate::event::{Event, Kind, Memory, Verdict};
 use mail_text::{
-    Mark, address, address_list, after, contains, find, first_bracket, is_loopback, last_bracket, number,
-    rfind,
+    Mark, address, address_list, after, contains, ends_on_loopback, find, first_bracket, is_loopback,
+    last_bracket, number, rfind,
 };
 use memchr::memmem::Finder;
 
@@ -167,7 +167,7 @@ fn delivery(rest: &[u8]) -> Verdict<'_> {
         let mut event = Event::new(Kind::SmtpSent);
         event.recipients = recipients;
         // Whatever stands behind relay= is a version number: the last bracket is the relay's.
-        if !response.is_empty() && is_loopback(last_bracket(attributes)) {
+        if !response.is_empty() && ends_on_loopback(attributes) {
             if let Some(id) = accepted_as(response) {
                 event.kind = Kind::SmtpReinjected;
                 event.memory = Memory::Cancel(id);
