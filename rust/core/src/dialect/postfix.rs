@@ -5,11 +5,12 @@
 //! with fixed words. Client addresses are read from `name[address]`, whose name Postfix has validated.
 //! Recipients are the sender's text and are printed without quotes by default, so a recipient ends at the
 //! `>` that is followed by `, relay=` (or `, orig_to=`), and the status is the first `, status=` after that;
-//! the remote server's answer stands behind the status and is not read.
+//! the remote server's answer stands behind the status and is read only where the relay is on loopback.
 //!
 //! Counting: smtpd's `client=` or pickup's `uid=` is the one `smtp_accepted` of a message; qmgr's `from=`
 //! comes again at every activation and is not counted. A hand-over to oneself (content filter on loopback,
-//! local's `forwarded as`, a requeued message) is `smtp_reinjected`. A connection that postscreen ends
+//! local's `forwarded as`, a requeued message) is `smtp_reinjected`; it takes back the message that came in
+//! over loopback under the id that the filter's answer names. A connection that postscreen ends
 //! itself is counted at its `DISCONNECT`, one that it hands on at smtpd's `connect from`, so each counts
 //! once. `docs/dialects/postfix.md` lists every shape.
 //!
@@ -20,9 +21,9 @@
 use memchr::memmem::Finder;
 
 use super::sendmail::mail_text::{
-    Mark, after, contains, ends_on_loopback, find, first_bracket, last_bracket, number, rfind,
+    Mark, after, contains, ends_on_loopback, find, first_bracket, is_loopback, last_bracket, number, rfind,
 };
-use crate::event::{Event, Kind, Verdict};
+use crate::event::{Event, Kind, Memory, Verdict};
 
 static STATUS: Mark = Mark::new(b", status=", || Finder::new(b", status="));
 
@@ -112,7 +113,7 @@ pub fn recognizes(message: &[u8]) -> bool {
 #[must_use]
 pub fn parse<'a>(program: &'a [u8], _pid: &'a [u8], message: &'a [u8]) -> Verdict<'a> {
     match split_id(message) {
-        Some((_, rest)) => queued(program, rest),
+        Some((id, rest)) => queued(id, rest),
         None => unqueued(program, message),
     }
 }
@@ -164,12 +165,12 @@ fn daemon(program: &[u8]) -> &[u8] {
 
 /// A line with a queue id.
 #[inline]
-fn queued<'a>(program: &'a [u8], rest: &'a [u8]) -> Verdict<'a> {
+fn queued<'a>(id: &'a [u8], rest: &'a [u8]) -> Verdict<'a> {
     if let Some(rest) = rest.strip_prefix(b"to=") {
-        return delivery(program, rest);
+        return delivery(rest);
     }
     if let Some(rest) = rest.strip_prefix(b"client=") {
-        return acceptance(rest);
+        return acceptance(id, rest);
     }
     if let Some(rest) = rest.strip_prefix(b"from=<") {
         // The line of an activation ends in "(queue active)", so the ending cannot be forged by a sender.
@@ -281,7 +282,7 @@ const DELIVERY_DETAILS: &[&[u8]] = &[
 
 /// `client=name[address], [sasl_method=, sasl_username=, sasl_sender=,] [orig_queue_id=, orig_client=]`
 #[inline]
-fn acceptance(rest: &[u8]) -> Verdict<'_> {
+fn acceptance<'a>(id: &'a [u8], rest: &'a [u8]) -> Verdict<'a> {
     let Some((client, tail)) = first_bracket(rest) else {
         return Verdict::Unmatched("no client");
     };
@@ -300,13 +301,16 @@ fn acceptance(rest: &[u8]) -> Verdict<'_> {
         }
     } else if contains(tail, b", orig_queue_id=") || contains(tail, b", orig_client=") {
         event.kind = Kind::SmtpReinjected;
+    } else if is_loopback(client) && id != b"NOQUEUE" {
+        // Webmail, or a filter that does not tell the client: the filter's delivery names this id.
+        event.memory = Memory::Hold(id);
     }
     Verdict::Event(event)
 }
 
 /// `to=<a>, [orig_to=<b>,] relay=, [conn_use=,] delay=, [delays=, tls=, dsn=,] status=sent (…)`
 #[inline]
-fn delivery<'a>(program: &'a [u8], rest: &'a [u8]) -> Verdict<'a> {
+fn delivery(rest: &[u8]) -> Verdict<'_> {
     let Some(mut tail) = after_recipient(rest) else {
         return Verdict::Unmatched("no relay after the recipient");
     };
@@ -321,7 +325,7 @@ fn delivery<'a>(program: &'a [u8], rest: &'a [u8]) -> Verdict<'a> {
     };
     let length = status.iter().take(40).take_while(|&&b| b != b' ').count();
     let kind = match &status[..length] {
-        b"sent" => sent(program, attributes, &status[length..]),
+        b"sent" => return sent(attributes, &status[length..]),
         b"deferred" | b"SOFTBOUNCE" => Kind::SmtpDeferred,
         b"bounced" | b"expired" | b"force-expired" => Kind::SmtpBounced,
         b"deliverable" | b"undeliverable" | b"undeliverable-but-not-cached" => {
@@ -366,35 +370,34 @@ fn quoted_end(text: &[u8]) -> Option<usize> {
     }
 }
 
-/// Whether a message that was taken over has left, or came back to this server.
+/// A message that was taken over: whether it has left, or comes back to this server.
 #[inline]
-fn sent(program: &[u8], attributes: &[u8], response: &[u8]) -> Kind {
-    let Some(relay) = attributes.strip_prefix(b", relay=") else {
-        return Kind::SmtpSent;
+fn sent<'a>(attributes: &'a [u8], response: &'a [u8]) -> Verdict<'a> {
+    let mut event = Event {
+        recipients: 1,
+        ..Event::new(Kind::SmtpSent)
     };
+    let relay = attributes.strip_prefix(b", relay=").unwrap_or(b"");
     let relay = find(relay, b", ").map_or(relay, |end| &relay[..end]);
     if relay == b"local" {
         // An alias or .forward made a new message of it, which is delivered under its own id.
-        return if response.starts_with(b" (forwarded as ") {
-            Kind::SmtpReinjected
-        } else {
-            Kind::SmtpSent
-        };
+        if response.starts_with(b" (forwarded as ") {
+            event.kind = Kind::SmtpReinjected;
+        }
+    } else if ends_on_loopback(relay) {
+        // A filter on this machine answers with what the server behind it said. What is stored here
+        // (LMTP to Dovecot or Cyrus, a sink) has no new queue id.
+        if let Some(text) = after(response, b"queued as ") {
+            event.kind = Kind::SmtpReinjected;
+            let length = text.iter().take_while(|b| b.is_ascii_alphanumeric()).count();
+            if length > 0 {
+                event.memory = Memory::Cancel(&text[..length]);
+            }
+        } else if contains(response, b"from MTA(") || contains(response, b"discarded, id=") {
+            event.kind = Kind::SmtpReinjected;
+        }
     }
-    if !ends_on_loopback(relay) {
-        return Kind::SmtpSent;
-    }
-    // An SMTP server on this machine passes the message on. An LMTP server stores it (Dovecot, Cyrus),
-    // unless it is a filter, which answers with what the next server said.
-    let handed_on = daemon(program) == b"smtp"
-        || contains(response, b"from MTA(")
-        || contains(response, b"queued as ")
-        || contains(response, b"discarded, id=");
-    if handed_on {
-        Kind::SmtpReinjected
-    } else {
-        Kind::SmtpSent
-    }
+    Verdict::Event(event)
 }
 
 /// `RCPT from name[address]:port: 554 …`, or cleanup's `header Subject: … from name[address]; from=<…`.

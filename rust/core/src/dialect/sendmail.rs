@@ -196,15 +196,17 @@ fn delivery(rest: &[u8]) -> Verdict<'_> {
     })
 }
 
-/// The queue id in ` (ID Message accepted for delivery)`.
+/// The queue id in ` (ID Message accepted for delivery)`, also where a filter passes the answer on. Only
+/// asked of a server on loopback.
 #[inline]
 fn accepted_as(response: &[u8]) -> Option<&[u8]> {
-    let inside = response.strip_prefix(b" (")?;
-    let inside = inside.strip_prefix(b"250 ").unwrap_or(inside);
-    let inside = inside.strip_prefix(b"2.0.0 ").unwrap_or(inside);
-    let length = inside.iter().take_while(|b| b.is_ascii_alphanumeric()).count();
-    (length > 0 && inside[length..].starts_with(b" Message accepted for delivery"))
-        .then_some(&inside[..length])
+    let end = find(response, b" Message accepted for delivery")?;
+    let head = &response[..end];
+    let start = head
+        .iter()
+        .rposition(|b| !b.is_ascii_alphanumeric())
+        .map_or(0, |at| at + 1);
+    (start < end).then_some(&head[start..])
 }
 
 /// `ruleset=check_rcpt, arg1=<a>, [arg2=,] relay=host [1.2.3.4], reject=550 …`
