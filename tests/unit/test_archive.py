@@ -130,6 +130,14 @@ def test_rotation_and_compression_between_two_runs(site: Site, whole: Site, logs
     site.analyze(logs)
     same(site, whole)
     assert len(site.core.scans) == 1
+    assert len(site.core.digests) == 1
+    # Its new name is remembered, and renaming it again changes nothing.
+    site.analyze(logs)
+    (logs / "dns.log.2.gz").rename(logs / "dns.log.3.gz")
+    again = site.analyze(logs)
+    assert len(site.core.digests) == 1
+    assert again.sources[0].paths[0] == str(logs / "dns.log.2.gz")
+    same(site, whole)
 
 
 @pytest.mark.parametrize("cut", [30, 4096, CUT])

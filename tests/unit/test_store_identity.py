@@ -102,8 +102,14 @@ def test_equal_content_is_scanned_once_whatever_its_name_or_compression() -> Non
 
 
 def test_content_counted_before_under_another_name_is_skipped() -> None:
-    plan = settle({"/mail.log.2.gz": LOG}, [known("/mail.log.1", LOG)])
-    assert [s.same_as for s in plan.skip] == ["/mail.log.1"]
+    plan = settle({"/mail.log.2.gz": LOG}, [known("/mail.log.1", LOG, mtime_ns=2)])
+    assert [(s.same_as, s.equal) for s in plan.skip] == [("/mail.log.1", True)]
+
+
+def test_a_file_that_was_only_renamed_is_skipped_without_being_read() -> None:
+    plan = plan_sources([file("/mail.log.2", LOG)], [known("/mail.log.1", LOG)])
+    assert len(plan.skip) == 1
+    assert not plan.probe
 
 
 @pytest.mark.parametrize("cut", [1, 100, HEAD_BYTES, HEAD_BYTES + 1, len(LOG) - 1])

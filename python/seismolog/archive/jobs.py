@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -45,6 +45,8 @@ __all__ = ["Archived", "Counted", "analyze_into_store", "count"]
 
 #: Text is taken to be this many times longer than its compressed form.
 _EXPANSION = 10
+#: Names of one content that are remembered.
+_NAMES = 8
 
 
 @dataclass
@@ -220,6 +222,7 @@ def analyze_into_store(
         done |= {e.source for e in entries}
         result.scanned += batch
         del scanned
+    _note_new_names(store, planned, known)
     counted_before = {s.known for s in planned.plan.skip if s.known is not None}
     current = store.sources()
     result.sources = [e for s, e in current.items() if s in done | counted_before]
@@ -230,6 +233,27 @@ def analyze_into_store(
     result.failures += _damages(reports)
     result.passed_over = _passed_over(found, planned)
     return result
+
+
+def _note_new_names(store: Store, planned: PlannedFiles, known: Mapping[str, SourceEntry]) -> None:
+    """Record under which name and time a known content lies now, so that it need not be read the next time."""
+    moved: dict[str, SourceEntry] = {}
+    for skipped in planned.plan.skip:
+        if skipped.known is not None and skipped.equal:
+            old = known[skipped.known]
+            file = planned.identities[skipped.path]
+            moved[old.source] = replace(
+                old,
+                paths=tuple(dict.fromkeys((file.path, *old.paths)))[:_NAMES],
+                compression=file.compression,
+                compressed_bytes=file.compressed_bytes,
+                mtime_ns=file.mtime_ns,
+            )
+    if moved:
+        with store.writer() as writer:
+            for entry in moved.values():
+                writer.touch(entry)
+            writer.commit()
 
 
 def _write(

@@ -12,7 +12,7 @@ a test of a few lines.
 
 The rules:
 
-- a file that is unchanged since it was counted (path, size, time, head, options) is skipped without being
+- a file that is unchanged since it was counted (size, time, head, options) is skipped without being
   read;
 - equal content is the same source: one of the files is scanned, the others are skipped;
 - content that begins with all of another's content is that log grown: the longer one is kept;
@@ -78,6 +78,8 @@ class Skip:
     reason: str
     same_as: str | None = None
     known: str | None = None
+    #: All of it was read and is that of the known source: under this name it need not be read again.
+    equal: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,9 +113,9 @@ def may_replace(old: SourceEntry, path: str, servers: Collection[str]) -> bool:
 
 
 def _unchanged(file: FileIdentity, entry: SourceEntry, fingerprint: str) -> bool:
+    """Whether this is the very file that was counted; rotation renames it and keeps its time."""
     return (
-        file.path in entry.paths
-        and entry.compressed_bytes == file.compressed_bytes
+        entry.compressed_bytes == file.compressed_bytes
         and entry.mtime_ns == file.mtime_ns
         and entry.head_hash == file.head_hash
         and entry.fingerprint == fingerprint
@@ -314,7 +316,7 @@ def _against_known(
         elif entry.bytes == length and entry.full_hash == file.full_hash:
             if entry.fingerprint == fingerprint and not again:
                 shown = entry.paths[0] if entry.paths else entry.source
-                return Skip(file.path, "the same content was counted before", shown, entry.source)
+                return Skip(file.path, "the same content was counted before", shown, entry.source, equal=True)
             replaced.append(entry.source)
         elif entry.bytes < length:
             if _begins_with(file, entry.bytes, entry.full_hash):

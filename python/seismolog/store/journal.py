@@ -115,8 +115,14 @@ class SourceEntry:
 
 
 def fold(rows: pl.DataFrame) -> pl.DataFrame:
-    """The entry with the highest revision of each source."""
-    return rows.sort("revision").unique("source", keep="last", maintain_order=True)
+    """The entry with the highest revision of each source.
+
+    Entries that only note a change are written without ``edges``; those of the same generation still hold.
+    """
+    rows = rows.sort("revision")
+    if "edges" in rows.columns:
+        rows = rows.with_columns(pl.col("edges").forward_fill().over("source", "generation"))
+    return rows.unique("source", keep="last", maintain_order=True)
 
 
 class Journal:
@@ -144,7 +150,9 @@ class Journal:
     def edges(self) -> dict[str, Blob]:
         """The open state at the edges of every current source."""
         current = self.current()
-        frame = self.files.scan(self.files.files()).select("source", "revision", "edges").collect()
+        frame = (
+            self.files.scan(self.files.files()).select("source", "revision", "generation", "edges").collect()
+        )
         rows = fold(frame).iter_rows(named=True)
         return {r["source"]: r["edges"] for r in rows if r["source"] in current and r["edges"]}
 

@@ -16,6 +16,7 @@ memory: read by day then.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -127,7 +128,7 @@ class Snapshot:
                 break
         else:
             raise StoreError("the store is being written to faster than it can be read", mend="try again")
-        self._generations = {e.generation for e in self.sources.values()}
+        self._generations = sorted({e.generation for e in self.sources.values()})
 
     @staticmethod
     def _pin(files: DeltaFiles) -> _Pinned:
@@ -159,14 +160,17 @@ class Snapshot:
     def _may_be_visible(self, file: DataFile) -> bool:
         if file.low_generation is None or file.high_generation is None:
             return True
-        return any(file.low_generation <= g <= file.high_generation for g in self._generations)
+        return self._visible_within(file.low_generation, file.high_generation) > 0
 
     def _all_visible(self, file: DataFile) -> bool:
         if file.low_generation is None or file.high_generation is None:
             return False
-        if file.high_generation - file.low_generation > len(self._generations):
-            return False
-        return all(g in self._generations for g in range(file.low_generation, file.high_generation + 1))
+        span = file.high_generation - file.low_generation + 1
+        return self._visible_within(file.low_generation, file.high_generation) == span
+
+    def _visible_within(self, low: int, high: int) -> int:
+        """Number of visible generations from `low` to `high`."""
+        return bisect_right(self._generations, high) - bisect_left(self._generations, low)
 
     def rows(self, name: str, since: datetime | None = None, until: datetime | None = None) -> pl.LazyFrame:
         """The visible rows as stored, of every source, not summed; with ``source`` and ``generation``."""
@@ -174,7 +178,7 @@ class Snapshot:
         files = self.files(name, since, until)
         frame = self._pinned[name].files.scan(files)
         if table.sourced and not all(self._all_visible(f) for f in files):
-            visible = pl.Series(sorted(self._generations), dtype=pl.Int64)
+            visible = pl.Series(self._generations, dtype=pl.Int64)
             frame = frame.filter(pl.col(GENERATION).is_in(visible.implode()))
         when = pl.col(table.time)
         if since is not None:
