@@ -635,7 +635,7 @@ def _clients(analysis: Analysis) -> str:
         rows += (
             f'<tr><td class="num rank">{place}</td><th scope="row"><code>{html(client)}</code>{roles}</th>'
             f'<td class="num"><strong>{integer(count)}</strong><small>{percent(share)}</small></td>'
-            f'<td class="num">{number(band.top)}</td><td class="curve"><div class="spark" data-client="{place - 1}">'
+            f'<td class="num peak">{number(band.top)}</td><td class="curve"><div class="spark" data-client="{place - 1}">'
             f"{drawn}<div class=hair></div></div></td></tr>"
         )
     listed = int(ranking["count"].head(TOP_CLIENTS).sum())
@@ -648,8 +648,9 @@ def _clients(analysis: Analysis) -> str:
         f"flat, rippled or sudden curves do not.</p>"
         f'<div class="scroll" tabindex="0" role="region" aria-labelledby="clients-h"><table class="clients"><thead><tr>'
         f'<th scope="col" class="num"><span class="sr">Rank</span></th><th scope="col">Client</th><th scope="col" '
-        f'class="num">{html(label)}</th><th scope="col" class="num">Peak a minute</th><th scope="col">Curve</th></tr>'
-        f'</thead><tbody>{rows}</tbody><tfoot aria-hidden="true"><tr><td colspan="4"></td><td class="curve">{days}</td>'
+        f'class="num">{html(label)}</th><th scope="col" class="num peak">Peak a minute</th><th scope="col">Curve</th></tr>'
+        f'</thead><tbody>{rows}</tbody><tfoot aria-hidden="true"><tr><td class="rank"></td><td></td><td></td>'
+        f'<td class="peak"></td><td class="curve">{days}</td>'
         f"</tr></tfoot></table></div>"
     )
 
