@@ -51,7 +51,8 @@ class Tally:
 
     def add(self, kind: str, client: str = "", count: int = 1) -> None:
         """Count events of one kind."""
-        self.events[kind, client] += count
+        if count:
+            self.events[kind, client] += count
 
     def kind(self, kind: str) -> int:
         """Sum of one kind over all clients."""
