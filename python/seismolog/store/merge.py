@@ -38,10 +38,14 @@ class StateMerger(Protocol):
 
 def core_merger(group: pl.Series, state: pl.Series) -> Any:
     """The merger of the counting core, loaded when it is first needed."""
+    from arro3.core import ChunkedArray
+
     from seismolog._core import merge_states
 
+    # The core takes whole Arrow arrays; a polars series hands over chunks.
+    whole = [ChunkedArray.from_arrow(column.rechunk()).combine_chunks() for column in (group, state)]
     with core_errors():
-        return merge_states(group, state)
+        return merge_states(*whole)
 
 
 def needed_columns(table: Table, columns: Sequence[str]) -> list[str]:
