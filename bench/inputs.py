@@ -43,6 +43,8 @@ class Inputs:
         self.generate = generate
         self.dns_lines = max(1000, round(FULL_DNS * scale))
         self.mail_lines = max(1000, round(FULL_MAIL * scale))
+        # A smaller input covers less time, so that a minute is as busy as at full size.
+        self.minutes = str(max(1, round(24 * 60 * min(scale, 1.0))))
         folder.mkdir(parents=True, exist_ok=True)
 
     def _make(self, kind: str, name: str, lines: int, *options: str) -> Path:
@@ -57,7 +59,7 @@ class Inputs:
 
     def dns(self) -> Path:
         """BIND queries of one day, one server, 20,000 clients."""
-        return self._make("dns", "day.log", self.dns_lines)
+        return self._make("dns", "day.log", self.dns_lines, "--minutes", self.minutes)
 
     def dns_slice(self) -> Path:
         """A fiftieth of that, for peers that would take minutes."""
@@ -65,7 +67,7 @@ class Inputs:
 
     def mail(self) -> Path:
         """sendmail, Postfix, qpopper and Dovecot in turn."""
-        return self._make("mail", "day.log", self.mail_lines)
+        return self._make("mail", "day.log", self.mail_lines, "--minutes", self.minutes)
 
     def mail_slice(self) -> Path:
         """A fiftieth of that."""
@@ -73,12 +75,12 @@ class Inputs:
 
     def interleaved(self) -> Path:
         """Three servers in turn, every other client on IPv6, lines up to 5 s late."""
-        options = ("--servers", "3", "--ipv6", "--disorder", "5")
+        options = ("--servers", "3", "--ipv6", "--disorder", "5", "--minutes", self.minutes)
         return self._make("dns", "interleaved.log", self.dns_lines, *options)
 
     def unique(self) -> Path:
         """Every query name different."""
-        return self._make("dns", "unique.log", self.dns_lines, "--names", "unique")
+        return self._make("dns", "unique.log", self.dns_lines, "--names", "unique", "--minutes", self.minutes)
 
     def crowded_minute(self) -> Path:
         """A million different names in one minute (at scale 1)."""
@@ -86,12 +88,16 @@ class Inputs:
 
     def one_gz(self) -> Path:
         """The day in one gzip member."""
-        return self._make("dns", "day.log.gz", self.dns_lines)
+        return self._make("dns", "day.log.gz", self.dns_lines, "--minutes", self.minutes)
 
     def many(self, ending: str) -> list[Path]:
         """Eight files that make a day's volume together: `.log`, `.log.gz` or `.log.zst`."""
+        options = ("--minutes", str(max(1, int(self.minutes) // 8)))
         lines = self.dns_lines // 8
-        return [self._make("dns", f"part{seed}{ending}", lines, "--seed", str(seed)) for seed in range(1, 9)]
+        return [
+            self._make("dns", f"part{seed}{ending}", lines, "--seed", str(seed), *options)
+            for seed in range(1, 9)
+        ]
 
     def month(self, scale: float) -> Path:
         """DNS queries of 30 days as one zstd stream (300 million lines at scale 1)."""
