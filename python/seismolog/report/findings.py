@@ -7,7 +7,7 @@ the whole record at once and know nothing of other days, so they say "against th
 Severity is ``critical`` where mail or DNS service suffers while it lasts, ``warning`` where someone should
 look, ``info`` where a reader of the report should know. ``analyze --fail-on`` goes by it.
 
-Limits: at most :data:`PER_RULE` findings a rule, the largest first; a record shorter than three hours has too
+Limits: at most :data:`PER_RULE` findings a rule (:data:`MOST_ONSETS` clients), the largest first; a record shorter than three hours has too
 little rest to compare with, and only the input and model rules speak.
 """
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from seismolog.report.analysis import Analysis, ModelResult
 
 PER_RULE = 3
+MOST_ONSETS = 6
 BIN = timedelta(minutes=10)
 MIN_RECORD = timedelta(hours=3)
 
@@ -88,7 +89,7 @@ def deferrals(analysis: Analysis) -> Iterator[Finding]:
         starts = table["bin_start"].to_list()
         # Once found, a run reaches back and on to where deferrals leave the ordinary at all.
         usual_deferred = float(np.median(deferred))
-        weak = (deferred >= 3 * usual_deferred + 5) & (ratio > middle + max(0.02, spread))
+        weak = (deferred >= 3 * usual_deferred + 5) & (ratio > middle)
         wide = np.zeros(len(flags), bool)
         for low, high in _runs(flags, gap=3, least=2):
             low, high = _extend((low, high), weak)
@@ -213,7 +214,7 @@ def onsets(analysis: Analysis) -> Iterator[Finding]:
             )
         )
     found.sort(key=lambda item: -item[0])
-    yield from (finding for _, finding in found[:PER_RULE])
+    yield from (finding for _, finding in found[:MOST_ONSETS])
 
 
 def unexplained(analysis: Analysis, model: ModelResult) -> Iterator[Finding]:

@@ -88,7 +88,7 @@ def write_shapes(shapes: Iterable[UnmatchedShape], format: str) -> None:  # noqa
     total = sum(shape.count for shape in ordered)
     print(f"{integer(total)} lines that no dialect knows, in {integer(len(ordered))} shapes")
     for shape in ordered:
-        print(f"\n{integer(shape.count):>9}  {visible(shape.shape, 200)}")
+        print(f"\n{integer(shape.count):>9}  {visible(shape.shape, 200) or '(empty line)'}")
         print(f"{'':9}  {visible(shape.path)}:{shape.line}: {visible(shape.example, 300)}")
 
 

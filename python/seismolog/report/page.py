@@ -471,7 +471,7 @@ def _model_table(models: Iterable[ModelResult]) -> str:
             places = _decimals(term.std_error)
             rows += (
                 f'<tr class="{"first" if place == 0 else ""}">{left}<td>{symbol} '
-                f"{html(KIND_LABELS.get(kind, kind.replace('_', ' ')))}</td>"
+                f"{html('a bin of other causes' if kind == 'baseline' else KIND_LABELS.get(kind, kind))}</td>"
                 f'<td class="num"><strong>{fixed(term.estimate, places)}</strong></td>'
                 f'<td class="num">{fixed(term.std_error, places)}</td>'
                 f'<td class="num">{fixed(term.low, places)} to {fixed(term.high, places)}</td>'
@@ -540,7 +540,7 @@ def _model(analysis: Analysis, model: ModelResult, place: int) -> str:
         for k, c in model.coefficients.items()
     )
     if model.baseline is not None and model.baseline.estimate:
-        terms += f" + {number(model.baseline.estimate)}"
+        terms += f" + {number(model.baseline.estimate)} a bin"
     notes = "".join(f"<li>{prose(note)}</li>" for note in model.notes)
     out = figure(
         Figure(

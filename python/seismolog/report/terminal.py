@@ -7,6 +7,7 @@ is taken as markup or reaches the terminal with its control characters.
 from __future__ import annotations
 
 import shlex
+import textwrap
 from datetime import timedelta
 from typing import TYPE_CHECKING, TextIO
 from zoneinfo import ZoneInfo
@@ -31,6 +32,8 @@ __all__ = ["print_models", "print_summary"]
 
 TOP_CLIENTS = 8
 MAX_FINDINGS = 6
+WIDTH = 110
+"""Columns in a pipe, which has no width of its own, and the widest that text is set on a terminal."""
 SPARK = 24
 _STYLES = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
 
@@ -83,16 +86,16 @@ def print_models(analysis: Analysis, out: TextIO) -> None:
                 f"{integer(model.rejected)} of {integer(model.bins)} bins are outlying"
             )
         )
-        console.print(Padding(Text(deferral_sentence(model)), (0, 0, 0, 2)))
+        _paragraph(console, deferral_sentence(model), 2)
         for note in model.notes:
-            console.print(Padding(Text(visible(note), style="dim"), (0, 0, 0, 2)))
+            _paragraph(console, note, 2, "dim")
         console.print()
 
 
 def _console(out: TextIO) -> Console:
     console = Console(file=out, highlight=False, markup=False, emoji=False, soft_wrap=False)
     if not console.is_terminal:
-        console.width = 110  # a pipe has no width of its own
+        console.width = WIDTH
     return console
 
 
@@ -115,7 +118,7 @@ def _header(console: Console, analysis: Analysis) -> None:
         )
     )
     for guess in summary.guesses[:4]:
-        console.print(Text.assemble(("guessed  ", "dim"), visible(guess)))
+        _paragraph(console, guess, 9, label="guessed")
     if len(summary.guesses) > 4:
         console.print(Text(f"         and {len(summary.guesses) - 4} more guesses", style="dim"))
     if summary.passed_over:
@@ -124,6 +127,15 @@ def _header(console: Console, analysis: Analysis) -> None:
         console.print(Text.assemble(("passed over  ", "dim"), f"{visible(path)}: {visible(reason)}{more}"))
     for limit, count in summary.shed.items():
         console.print(Text.assemble(("left out  ", "yellow"), f"{visible(limit)}: {integer(count)}"))
+
+
+def _paragraph(console: Console, text: str, indent: int, style: str = "", *, label: str = "") -> None:
+    """Text wrapped and indented by ourselves: rich would fill every line up with blanks."""
+    width = max(30, min(console.width, WIDTH) - indent)
+    wrapped = textwrap.wrap(visible(text), width, break_on_hyphens=False, break_long_words=False)
+    for place, line in enumerate(wrapped):
+        head = label.ljust(indent) if place == 0 else " " * indent
+        console.print(Text.assemble((head, "dim"), (line, style)), soft_wrap=True)
 
 
 def _servers(analysis: Analysis) -> list[str]:
@@ -188,7 +200,7 @@ def _model(console: Console, model: ModelResult) -> None:
         for kind, term in model.coefficients.items()
     )
     if model.baseline is not None:
-        terms += f" + {number(model.baseline.estimate)}"
+        terms += f" + {number(model.baseline.estimate)} a bin"
     quality = f"R² {number(model.r_squared)}" if model.r_squared is not None else "not fitted"
     if model.cache_efficiency is not None:
         quality += f", cache efficiency {percent(model.cache_efficiency)}"
@@ -211,9 +223,9 @@ def _findings(console: Console, analysis: Analysis) -> None:
                 (f"{finding.severity:8}", _STYLES[finding.severity]), " ", (visible(finding.title), "bold")
             )
         )
-        console.print(Padding(Text(visible(finding.text)), (0, 0, 0, 9)))
+        _paragraph(console, finding.text, 9)
         if finding.trace and console.is_terminal:
-            console.print(Padding(Text(visible(shlex.join(finding.trace)), style="dim"), (0, 0, 0, 9)))
+            _paragraph(console, shlex.join(finding.trace), 9, "dim")
     rest = len(analysis.findings) - MAX_FINDINGS
     if rest > 0:
         console.print(Text(f"         and {rest} more in the report", style="dim"))

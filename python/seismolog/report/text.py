@@ -75,8 +75,8 @@ def json_for_script(value: Any) -> str:
 
 
 def integer(value: float | int) -> str:
-    """A whole number with thin spaces between thousands (``12 345``), which no locale reads as a decimal."""
-    return f"{round(value):,}".replace(",", "\u202f")
+    """A whole number with commas between thousands, as English text has them: ``12,345``."""
+    return f"{round(value):,}"
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -41,7 +41,7 @@
   // --- charts
   const plain = (value) => {
     const size = Math.abs(value);
-    if (size >= 100) return Math.round(value).toLocaleString("en-US").replace(/,/g, "\u202f");
+    if (size >= 100) return Math.round(value).toLocaleString("en-US");
     return String(Number(value.toPrecision(3))).replace("-", "−");
   };
   const charts = [...document.querySelectorAll("figure.chart")].map((figure) => {
