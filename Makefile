@@ -135,7 +135,7 @@ fmt: $(STAMPS)/test ## format all code
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 
 lock: $(STAMPS)/dev ## choose the dependencies' versions anew (requirements/*.txt)
-	$(LOCK) --upgrade pyproject.toml --group dev -o requirements/dev.txt
+	$(LOCK) --upgrade pyproject.toml --group all -o requirements/dev.txt
 	$(LOCK) --upgrade -c requirements/dev.txt pyproject.toml --group test -o requirements/test.txt
 	$(LOCK) --upgrade -c requirements/dev.txt pyproject.toml --group build -o requirements/runtime.txt
 
