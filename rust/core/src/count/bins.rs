@@ -34,6 +34,8 @@ pub struct Row {
     pub distinct: u32,
     /// Queries by type.
     pub types: [u32; QueryType::COUNT],
+    /// Side of the client; filled in when the bin is sealed.
+    pub side: u32,
 }
 
 /// Rows of one kind.
@@ -46,7 +48,7 @@ pub struct KindTable {
 
 impl KindTable {
     /// The index of a client's row, which is made if needed.
-    #[inline]
+    #[inline(always)]
     pub fn row_index(&mut self, client: u32, clients: usize) -> usize {
         let at = client as usize;
         if at >= self.slots.len() {
@@ -134,7 +136,7 @@ impl OpenBin {
     }
 
     /// The row of a client for a kind.
-    #[inline]
+    #[inline(always)]
     pub fn row(&mut self, kind: Kind, client: u32, clients: usize) -> (usize, &mut Row) {
         let table = self.tables[kind as usize].get_or_insert_with(Default::default);
         let at = table.row_index(client, clients);
@@ -142,7 +144,7 @@ impl OpenBin {
     }
 
     /// Writes a query down.
-    #[inline]
+    #[inline(always)]
     pub fn ask(&mut self, hash: u64, row: usize, query_type: QueryType, times: u32, most: usize) {
         if self.level != 0 && !name_kept(hash, self.level) {
             return;

@@ -1,7 +1,7 @@
 //! The client table of one worker: each spelling is validated once and becomes a small number.
 //!
 //! A line's client is looked up by its spelling. Spellings of up to sixteen bytes (every IPv4
-//! address) are compared as two words and a length, without a call; longer ones go through a map.
+//! address) are hashed as two words and a length, without a call; longer ones go through a map.
 //! Both ends are bounded: past [`Limits::max_clients`](super::Limits) further clients share the
 //! number [`SHED`], and what was shed is counted.
 
@@ -32,14 +32,16 @@ pub struct Known {
     pub reinjection: bool,
 }
 
+/// A place of the table of short spellings. A spelling is known by 64 bits of a hash whose seeds are
+/// drawn once a process: that two of a million spellings meet has a chance of one in 30 million, and
+/// who does not know the seeds cannot make them meet. The table is half as large as one that keeps the
+/// spellings, and fits the second-level cache where the other does not.
 #[derive(Clone, Copy, Default)]
-#[repr(align(32))]
+#[repr(C, align(16))]
 struct Slot {
-    low: u64,
-    high: u64,
-    id: u32,
-    /// Length of the spelling; 0 marks a free slot.
-    length: u32,
+    hash: u64,
+    /// Number of the client, plus one; 0 marks a free slot.
+    id_plus_one: u32,
 }
 
 /// Clients by spelling and by number.
@@ -148,7 +150,7 @@ impl Interner {
     }
 
     /// The number of the client spelled so.
-    #[inline]
+    #[inline(always)]
     pub fn id(&mut self, spelling: &[u8]) -> u32 {
         let n = spelling.len();
         if n == 0 {
@@ -157,62 +159,60 @@ impl Interner {
         if n > 16 {
             return self.long_id(spelling);
         }
-        let (low, high) = short_key(spelling);
+        let hash = self.short_hash(spelling);
         let mask = self.slots.len() - 1;
-        let mut at = fold(
-            low ^ self.seed,
-            high ^ (n as u64).wrapping_add(self.seed.rotate_left(32)),
-        ) as usize
-            & mask;
+        let mut at = hash as usize & mask;
         loop {
-            let slot = &self.slots[at];
-            if slot.low == low && slot.high == high && slot.length == n as u32 {
-                if slot.id == SHED {
+            let slot = self.slots[at];
+            if slot.hash == hash && slot.id_plus_one != 0 {
+                if slot.id_plus_one == SHED + 1 {
                     self.shed += 1;
                 }
-                return slot.id;
+                return slot.id_plus_one - 1;
             }
-            if slot.length == 0 {
-                return self.insert_short(spelling, low, high);
+            if slot.id_plus_one == 0 {
+                return self.insert_short(spelling, hash);
             }
             at = (at + 1) & mask;
         }
     }
 
+    #[inline(always)]
+    fn short_hash(&self, spelling: &[u8]) -> u64 {
+        let (low, high) = short_key(spelling);
+        let n = spelling.len() as u64;
+        fold(low ^ self.seed, high ^ n.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ self.seed.rotate_left(32))
+    }
+
     #[cold]
-    fn insert_short(&mut self, spelling: &[u8], low: u64, high: u64) -> u32 {
+    fn insert_short(&mut self, spelling: &[u8], hash: u64) -> u32 {
         let id = self.resolve(spelling);
         // A spelling of a shed or unreadable client is not remembered once the table is at its bound.
         if self.used >= self.max_clients.saturating_mul(2) {
             return id;
         }
-        if self.used * 2 >= self.slots.len() {
+        if self.used * 4 >= self.slots.len() * 3 {
             let bigger = vec![Slot::default(); self.slots.len() * 2];
             let old = std::mem::replace(&mut self.slots, bigger);
-            for slot in old.into_iter().filter(|s| s.length != 0) {
+            for slot in old.into_iter().filter(|s| s.id_plus_one != 0) {
                 self.place_slot(slot);
             }
         }
-        self.place_slot(Slot {
-            low,
-            high,
-            id,
-            length: spelling.len() as u32,
-        });
+        self.place_slot(Slot { hash, id_plus_one: id + 1 });
         self.used += 1;
         id
     }
 
     fn place_slot(&mut self, slot: Slot) {
         let mask = self.slots.len() - 1;
-        let key = u64::from(slot.length).wrapping_add(self.seed.rotate_left(32));
-        let mut at = fold(slot.low ^ self.seed, slot.high ^ key) as usize & mask;
-        while self.slots[at].length != 0 {
+        let mut at = slot.hash as usize & mask;
+        while self.slots[at].id_plus_one != 0 {
             at = (at + 1) & mask;
         }
         self.slots[at] = slot;
     }
 
+    #[inline(never)]
     fn long_id(&mut self, spelling: &[u8]) -> u32 {
         if let Some(&id) = self.long.get(spelling) {
             if id == SHED {

@@ -253,7 +253,10 @@ fn head_end(rest: &[u8]) -> Option<usize> {
 fn after_head(rest: &[u8], head: usize) -> Option<(&[u8], &[u8])> {
     let tail = rest.get(head..)?;
     if tail.first() == Some(&b'[') {
-        let digits = tail.get(1..)?.iter().take(11).position(|b| !b.is_ascii_digit())?;
+        let mut digits = 0;
+        while digits < 11 && tail.get(1 + digits).is_some_and(u8::is_ascii_digit) {
+            digits += 1;
+        }
         let message = tail.get(1 + digits..)?.strip_prefix(b"]: ")?;
         (digits > 0).then_some((&tail[1..1 + digits], message))
     } else {

@@ -92,7 +92,7 @@ struct Cell {
 /// Seals bins; holds the scratch tables.
 #[derive(Default)]
 pub struct Sealer {
-    name_keys: Vec<(u64, u32, u32)>,
+    name_keys: Vec<(u32, u32, u32)>,
     name_used: Vec<u32>,
     pairs: Vec<u64>,
     pair_used: Vec<u32>,
@@ -115,15 +115,18 @@ impl Sealer {
         let key = bin.key;
         for (kind, table) in Kind::ALL.iter().copied().zip(bin.tables.iter_mut()) {
             let Some(table) = table else { continue };
+            for row in &mut table.rows {
+                row.side = u32::from(clients.known(row.client).side);
+            }
             let named = options.names && kind == Kind::DnsQuery;
             let mut cells = [Cell::default(); CELLS];
             if named {
                 self.count_pairs(&bin.asked, table, bin.level);
             }
             let typed = options.query_types && kind == Kind::DnsQuery;
-            tally_clients(table, clients, typed, &mut cells);
+            tally_clients(table, typed, &mut cells);
             if named {
-                self.count_names(&bin.asked, table, clients, typed, &mut cells);
+                self.count_names(&bin.asked, table, typed, &mut cells);
             }
             for (at, cell) in cells.iter().enumerate().filter(|(_, c)| c.count > 0) {
                 let row = self.traffic_row(
@@ -160,11 +163,12 @@ impl Sealer {
         if self.pairs.len() < size {
             self.pairs = vec![0; size];
         }
-        let mask = self.pairs.len() - 1;
+        // Only the front is used: a quiet bin after a busy one stays in the cache.
+        let mask = size - 1;
         let seed = process_seed();
         for a in asked {
             // Zero marks a free place; a pair that hashes to zero is moved aside.
-            let pair = fold(a.hash ^ seed, u64::from(a.row) ^ 0xa076_1d64_78bd_642f).max(1);
+            let pair = fold((a.hash >> 32) ^ seed, u64::from(a.row) ^ 0xa076_1d64_78bd_642f).max(1);
             let mut at = pair as usize & mask;
             loop {
                 let here = self.pairs[at];
@@ -198,7 +202,6 @@ impl Sealer {
         &mut self,
         asked: &[super::bins::Asked],
         table: &KindTable,
-        clients: &Interner,
         typed: bool,
         cells: &mut [Cell; CELLS],
     ) {
@@ -206,24 +209,27 @@ impl Sealer {
         if self.name_keys.len() < size {
             self.name_keys = vec![(0, 0, 0); size];
         }
-        let mask = self.name_keys.len() - 1;
+        let mask = size - 1;
         let seed = process_seed();
         for a in asked {
             let Some(row) = table.rows.get(a.row as usize) else {
                 continue;
             };
-            let side = clients.known(row.client).side as usize;
+            let side = row.side as usize;
             let cell = cell_of(if typed { (a.what >> 28) as usize } else { NO_TYPE }, side);
             let times = a.what & ASKED_MOST;
-            let mut at = fold(a.hash ^ seed, cell as u64 ^ 0xd6e8_feb8_6659_fd93) as usize & mask;
+            // The identity of a name in a summary is the upper half of its hash: here too, so that the
+            // numbers are the same whether summaries are stored or not.
+            let name = (a.hash >> 32) as u32;
+            let mut at = fold(u64::from(name) ^ seed, cell as u64 ^ 0xd6e8_feb8_6659_fd93) as usize & mask;
             loop {
                 let here = &mut self.name_keys[at];
                 if here.1 == 0 {
-                    *here = (a.hash, times, cell as u32);
+                    *here = (name, times, cell as u32);
                     self.name_used.push(at as u32);
                     break;
                 }
-                if here.0 == a.hash && here.2 == cell as u32 {
+                if here.0 == name && here.2 == cell as u32 {
                     here.1 = here.1.saturating_add(times);
                     break;
                 }
@@ -294,7 +300,7 @@ impl Sealer {
             }
         }
         let mut name_state = Vec::new();
-        let names = names_level.map(|level| {
+        let names = names_level.filter(|_| cell.names > 0).map(|level| {
             if level > 0 || options.state || cell.names as usize > limits.summary_size {
                 let mut s = Summary {
                     level,
@@ -302,7 +308,7 @@ impl Sealer {
                 };
                 s.items.extend(self.name_used.iter().filter_map(|&u| {
                     let (hash, times, c) = self.name_keys[u as usize];
-                    (c as usize == at).then_some(((hash >> 32) as u32, u64::from(times)))
+                    (c as usize == at).then_some((hash, u64::from(times)))
                 }));
                 s.settle(limits.summary_size);
                 if options.state {
@@ -343,7 +349,7 @@ const fn cell_of(type_at: usize, side: usize) -> usize {
 }
 
 /// Sums of the rows by query type and side.
-fn tally_clients(table: &KindTable, clients: &Interner, typed: bool, cells: &mut [Cell; CELLS]) {
+fn tally_clients(table: &KindTable, typed: bool, cells: &mut [Cell; CELLS]) {
     let mut add = |type_at: usize, side: usize, count: u32, recipients: u32| {
         let cell = &mut cells[cell_of(type_at, side)];
         let c = u64::from(count);
@@ -354,7 +360,7 @@ fn tally_clients(table: &KindTable, clients: &Interner, typed: bool, cells: &mut
         cell.client_top = cell.client_top.max(c);
     };
     for row in table.rows.iter().filter(|r| r.count > 0) {
-        let side = clients.known(row.client).side as usize;
+        let side = row.side as usize;
         if typed {
             for (type_at, &count) in row.types.iter().enumerate() {
                 if count > 0 {

@@ -255,7 +255,7 @@ impl Worker {
         self.slow_line(line);
     }
 
-    #[inline]
+    #[inline(always)]
     fn stream_of(&mut self, server: u32, clock: Clock) -> Option<usize> {
         match self.stream_ids.get(server as usize * 3 + clock as usize) {
             Some(&id) if id != u32::MAX => Some(id as usize),
@@ -536,7 +536,7 @@ impl Worker {
         *self.tally.reasons.entry(reason).or_default() += 1;
     }
 
-    #[inline]
+    #[inline(always)]
     fn verdict(&mut self, stream: usize, verdict: Verdict<'_>, times: u32) {
         match verdict {
             Verdict::Event(event) => {
@@ -555,7 +555,7 @@ impl Worker {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn event(&mut self, stream: usize, event: &Event<'_>, times: u32) -> Counted {
         let mut kind = event.kind;
         let wanted = self.need_client || (kind == Kind::SmtpAccepted && !self.options.reinjection.is_empty());
@@ -583,7 +583,7 @@ impl Worker {
         counted
     }
 
-    #[inline]
+    #[inline(always)]
     fn count(&mut self, stream: usize, event: Counted, times: u32) {
         let at = self.streams[stream].bin;
         let clients = self.clients.len();
