@@ -244,7 +244,7 @@ class Archive(Section):
 
     threads: int = Field(default=0, ge=0, le=1024, description="Threads that count; 0 is one for each core.")
     batch_size: Size = Field(
-        default=3 * 2**30,
+        default=2 * 2**30,
         ge=2**20,
         description="Files are counted in batches of about so many bytes of text (a compressed file counts ten times "
         "its size): it bounds the memory that counts take before they are written to the store. A file is never cut.",

@@ -43,9 +43,9 @@ def core_merger(group: pl.Series, state: pl.Series) -> Any:
     from seismolog._core import merge_states
 
     # The core takes whole Arrow arrays; a polars series hands over chunks.
-    whole = [ChunkedArray.from_arrow(column.rechunk()).combine_chunks() for column in (group, state)]
+    groups, states = (ChunkedArray.from_arrow(c.rechunk()).combine_chunks() for c in (group, state))
     with core_errors():
-        return merge_states(*whole)
+        return merge_states(groups, states)
 
 
 def needed_columns(table: Table, columns: Sequence[str]) -> list[str]:

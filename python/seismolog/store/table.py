@@ -221,16 +221,24 @@ class DeltaFiles:
             storage_options=self.options or None,
         )
 
-    def write(self, frame: pl.DataFrame) -> list[NewFile]:
+    def write(self, frame: pl.DataFrame, columns: Sequence[pl.Expr] | None = None) -> list[NewFile]:
         """Write rows into new files, one or more for each UTC date; they are not part of the table yet.
 
-        The frame holds the columns of ``table.file_schema``. It is not sorted: the counting core hands over runs
-        that rise by time, sorting fully costs as much as the writing, and it saves 3 % of the space.
+        They are not sorted: the counting core hands over runs that rise by time, sorting fully costs as much as the
+        writing, and it saves 3 % of the space.
+
+        Parameters
+        ----------
+        frame
+            The rows, with the table's time column.
+        columns
+            The columns of ``table.file_schema`` in its order, computed piece by piece while the file is written;
+            without them the frame has these columns.
         """
         if frame.is_empty():
             return []
         when = self.table.time
-        frame = frame.select(self.table.file_schema.names())
+        columns = columns or [pl.col(n) for n in self.table.file_schema.names()]
         runs = frame.select(pl.col(when).dt.date().rle().struct.unnest())
         if runs.height > _MANY_RUNS:
             frame = frame.sort(when, maintain_order=True)
@@ -246,13 +254,13 @@ class DeltaFiles:
                 rows = pl.concat(slices[day])
                 for start in range(0, rows.height, FILE_ROWS):
                     # One by one: what is written must be known when the next one fails.
-                    written.append(self._write_file(rows.slice(start, FILE_ROWS), day))  # noqa: PERF401
+                    written.append(self._write_file(rows.slice(start, FILE_ROWS), day, columns))  # noqa: PERF401
         except BaseException:
             self.discard(written)
             raise
         return written
 
-    def _write_file(self, frame: pl.DataFrame, day: date) -> NewFile:
+    def _write_file(self, frame: pl.DataFrame, day: date, columns: Sequence[pl.Expr]) -> NewFile:
         folder = f"date={day.isoformat()}"
         path = f"{folder}/{uuid.uuid4().hex}.parquet"
         target = f"{self.uri}/{path}"
@@ -264,7 +272,7 @@ class DeltaFiles:
                 if made:
                     _flush(parent.parent)
             try:
-                frame.write_parquet(
+                frame.lazy().select(columns).sink_parquet(
                     target,
                     compression="zstd",
                     compression_level=COMPRESSION_LEVEL,
@@ -284,13 +292,14 @@ class DeltaFiles:
             partition_values={"date": day.isoformat()},
             modification_time=int(time.time() * 1000),
             data_change=True,
-            stats=self._statistics(frame),
+            stats=self._statistics(frame, columns),
         )
         return NewFile(action, frame.height)
 
-    def _statistics(self, frame: pl.DataFrame) -> str:
+    def _statistics(self, frame: pl.DataFrame, columns: Sequence[pl.Expr]) -> str:
         names = [self.table.time] + ([GENERATION] if self.table.sourced else [])
-        low, high = frame.select(names).min().row(0), frame.select(names).max().row(0)
+        values = frame.lazy().select(columns).select(names)
+        low, high = values.min().collect().row(0), values.max().collect().row(0)
         return json.dumps(
             {
                 "numRecords": frame.height,

@@ -25,7 +25,7 @@ from seismolog.errors import StoreError
 from seismolog.store.journal import Coverage, Journal, SourceEntry
 from seismolog.store.lock import write_lock
 from seismolog.store.schema import GENERATION, SOURCE, TABLES, Table
-from seismolog.store.table import DeltaFiles, NewFile, storage_errors
+from seismolog.store.table import DeltaFiles, NewFile
 
 __all__ = ["SourceWriter", "coverage_of", "highest_number"]
 
@@ -123,12 +123,10 @@ class SourceWriter:
         coverage = (
             coverage_of(frames["traffic"], len(sources)) if "traffic" in frames else [()] * len(sources)
         )
-        ids = pl.Series(SOURCE, [s.source for s in sources], dtype=pl.String)
-        numbers = pl.Series(GENERATION, generations, dtype=pl.Int64)
+        ids = [s.source for s in sources]
         for name, frame in frames.items():
-            table = TABLES[name]
-            rows = _conform(frame, table, ids, numbers)
-            self._written.setdefault(name, []).extend(self._tables[name].write(rows))
+            columns = _conform(frame, TABLES[name], ids, generations)
+            self._written.setdefault(name, []).extend(self._tables[name].write(frame, columns))
         for source, generation, stretches in zip(sources, generations, coverage, strict=True):
             self._entries.append(
                 replace(
@@ -181,8 +179,13 @@ class SourceWriter:
         return len(entries)
 
 
-def _conform(frame: pl.DataFrame, table: Table, ids: pl.Series, generations: pl.Series) -> pl.DataFrame:
-    """The frame as the table's files hold it; an unknown column or a value that does not fit is an error."""
+def _conform(
+    frame: pl.DataFrame, table: Table, ids: Sequence[str], generations: Sequence[int]
+) -> list[pl.Expr]:
+    """The columns of the table's files, computed from a frame of the core; an unknown column is an error.
+
+    A value that does not fit its column stops the writing.
+    """
     extra = set(frame.columns) - set(table.names) - {SOURCE}
     if extra:
         raise StoreError(
@@ -190,10 +193,16 @@ def _conform(frame: pl.DataFrame, table: Table, ids: pl.Series, generations: pl.
             expected=", ".join(table.names),
             mend="declare it in store/schema.py: the core and the package are of different versions",
         )
-    index = frame[SOURCE].cast(pl.UInt32)
     own = [
         (pl.col(c.name) if c.name in frame.columns else pl.lit(None)).cast(c.dtype).alias(c.name)
         for c in table.columns
     ]
-    with storage_errors(f"fit rows into the table {table.name}", table.name):
-        return frame.select(own).with_columns(ids.gather(index), generations.gather(index))
+    if len(ids) == 1:
+        return [*own, pl.lit(ids[0]).alias(SOURCE), pl.lit(generations[0], dtype=pl.Int64).alias(GENERATION)]
+    index = pl.col(SOURCE).cast(pl.UInt32)
+    places = list(range(len(ids)))
+    return [
+        *own,
+        index.replace_strict(places, list(ids), return_dtype=pl.String).alias(SOURCE),
+        index.replace_strict(places, list(generations), return_dtype=pl.Int64).alias(GENERATION),
+    ]
