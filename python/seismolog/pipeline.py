@@ -770,7 +770,7 @@ def _input(
         entries = sorted(
             store.sources().values(), key=lambda e: (e.first_time is None, e.first_time, e.paths)
         )
-        files = tuple(_source_file(entry, {}, "in the store") for entry in entries)
+        files = tuple(_source_file(entry, {}, "unchanged") for entry in entries)
         summary = InputSummary(
             files=files,
             lines=sum(f.lines for f in files),

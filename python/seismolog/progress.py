@@ -43,7 +43,9 @@ class _Display:
                 return
             self._open(total)
         assert self.bar is not None and self.task is not None
-        self.bar.update(self.task, completed=done, total=total or None, rate=lines / max(elapsed, 1e-9), lines=lines)
+        self.bar.update(
+            self.task, completed=done, total=total or None, rate=lines / max(elapsed, 1e-9), lines=lines
+        )
 
     def _open(self, total: int) -> None:
         from rich.console import Console

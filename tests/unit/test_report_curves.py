@@ -28,7 +28,13 @@ def test_means_times_minutes_are_the_total_and_the_peak_is_kept(counts: dict[int
     axis = choose_axis(first, last, "Asia/Tokyo", target=target)
     band = axis.band(frame(counts), "count", MINUTE)
     minutes = [
-        max(0, round((min(axis.start + (i + 1) * axis.step, last) - max(axis.start + i * axis.step, first)) / MINUTE))
+        max(
+            0,
+            round(
+                (min(axis.start + (i + 1) * axis.step, last) - max(axis.start + i * axis.step, first))
+                / MINUTE
+            ),
+        )
         for i in range(axis.count)
     ]
     total = sum(m * n for m, n in zip(band.mean, minutes, strict=True) if m is not None)
@@ -40,7 +46,10 @@ def test_means_times_minutes_are_the_total_and_the_peak_is_kept(counts: dict[int
             assert mean <= high + 1e-9
 
 
-@given(st.integers(1, 60 * 24 * 366 * 30), st.sampled_from(["UTC", "Asia/Tokyo", "America/St_Johns", "Australia/Lord_Howe"]))
+@given(
+    st.integers(1, 60 * 24 * 366 * 30),
+    st.sampled_from(["UTC", "Asia/Tokyo", "America/St_Johns", "Australia/Lord_Howe"]),
+)
 def test_no_curve_has_too_many_points(minutes: int, zone: str) -> None:
     axis = choose_axis(START, START + minutes * MINUTE, zone)
     assert 1 <= axis.count <= MAX_POINTS

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
-
-from seismolog.cli.options import ReadOptions, SpanOptions, bin_length, path_words
+from seismolog.cli.options import Output, Paths, ReadOptions, SpanOptions, bin_length, path_words
 
 
 def analyze(
-    *paths: str,
+    *paths: Annotated[str, Paths],
     store: str | None = None,
-    output: Annotated[str, Parameter(name=["--output", "-o"])] = "report.html",
+    output: Annotated[str, Output] = "report.html",
     format: Literal["text", "json"] = "text",
     bin: str | None = None,
     fail_on: Literal["info", "warning", "critical"] | None = None,

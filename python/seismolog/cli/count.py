@@ -5,20 +5,18 @@ from __future__ import annotations
 import sys
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
-
-from seismolog.cli.options import ReadOptions, SpanOptions, bin_length, path_words, words
+from seismolog.cli.options import Output, Paths, ReadOptions, SpanOptions, bin_length, path_words, words
 from seismolog.errors import UsageError
 
 Format = Literal["table", "csv", "json", "parquet"]
 
 
 def count(
-    *paths: str,
+    *paths: Annotated[str, Paths],
     by: str | None = None,
     bin: str | None = None,
     format: Format = "table",
-    output: Annotated[str | None, Parameter(name=["--output", "-o"])] = None,
+    output: Annotated[str | None, Output] = None,
     rule: Literal["paper"] | None = None,
     span: SpanOptions = SpanOptions(),  # noqa: B008 - frozen
     read: ReadOptions = ReadOptions(),  # noqa: B008

@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from seismolog.cli.options import ReadOptions
+from seismolog.cli.options import Paths, ReadOptions
 
 
 def explain(
-    *files: str,
+    *files: Annotated[str, Paths],
     unmatched: Annotated[bool, Parameter(negative=())] = False,
     format: Literal["text", "json"] = "text",
     read: ReadOptions = ReadOptions(),  # noqa: B008 - frozen

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from cyclopts import Parameter  # noqa: F401 - the options' annotations resolve here
-
-from seismolog.cli.options import ReadOptions, SpanOptions, bin_length
+from seismolog.cli.options import Paths, ReadOptions, SpanOptions, bin_length
 
 
 def fit(
-    *paths: str,
+    *paths: Annotated[str, Paths],
     store: str | None = None,
     bin: str | None = None,
     format: Literal["text", "json"] = "text",

@@ -8,13 +8,13 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from seismolog.cli.options import ReadOptions, path_words
+from seismolog.cli.options import Output, Paths, ReadOptions, path_words
 from seismolog.errors import UsageError
 
 
 def init(
-    *paths: str,
-    output: Annotated[str, Parameter(name=["--output", "-o"])] = "-",
+    *paths: Annotated[str, Paths],
+    output: Annotated[str, Output] = "-",
     force: Annotated[bool, Parameter(negative=())] = False,
     read: ReadOptions = ReadOptions(),  # noqa: B008 - frozen
 ) -> int:

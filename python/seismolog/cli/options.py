@@ -21,7 +21,24 @@ if TYPE_CHECKING:
 
     from seismolog.pipeline import Reading
 
-__all__ = ["ReadOptions", "SpanOptions", "bin_length", "moment", "path_words", "words"]
+__all__ = ["Output", "Paths", "ReadOptions", "SpanOptions", "bin_length", "moment", "path_words", "words"]
+
+
+def _no_option(_: object, value: object) -> None:
+    """Let ``-`` pass, which means standard input or output, and no other word that looks like an option."""
+    for word in value if isinstance(value, list | tuple) else (value,):
+        if isinstance(word, str) and len(word) > 1 and word.startswith("-"):
+            raise UsageError(
+                f"{word}: no such option, or the value before it is missing",
+                mend=f"see `--help`; for a file of that name write ./{word}",
+            )
+
+
+Paths = Parameter(allow_leading_hyphen=True, validator=_no_option)
+"""Files, folders, globs, and ``-`` for standard input."""
+
+Output = Parameter(name=["--output", "-o"], allow_leading_hyphen=True, validator=_no_option)
+"""Where something is written; ``-`` has a meaning of its own."""
 
 
 @Parameter(name="*")

@@ -5,15 +5,13 @@ from __future__ import annotations
 from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations at run time
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
-
-from seismolog.cli.options import SpanOptions, bin_length
+from seismolog.cli.options import Output, SpanOptions, bin_length
 
 
 def report(
     *,
     store: str | None = None,
-    output: Annotated[str, Parameter(name=["--output", "-o"])] = "report.html",
+    output: Annotated[str, Output] = "report.html",
     format: Literal["text", "json"] = "text",
     bin: str | None = None,
     tz: str | None = None,

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 WIDTH = 1000.0
 """Width of a drawing in its own units; the page stretches it."""
 
+FLAG_WIDTH = 0.022
+"""Share of the width that the number of a finding takes."""
+
 Form = Literal["line", "dash", "area", "bars"]
 
 
@@ -106,11 +109,17 @@ def figure(chart: Figure) -> str:
 
 
 def flags(axis: Axis, marks: Sequence[Mark]) -> str:
-    """The numbers of findings above a drawing, each a link to its finding."""
+    """The numbers of findings above a drawing, each a link to its finding; close ones step aside."""
+    placed: list[tuple[float, Mark]] = []
+    for mark in sorted(marks, key=lambda m: m.start):
+        place = axis.position(mark.start)
+        if placed and place < placed[-1][0] + FLAG_WIDTH:
+            place = placed[-1][0] + FLAG_WIDTH
+        placed.append((min(place, 1.0), mark))
     return "".join(
-        f'<a class="flag {m.severity}" href="#finding-{m.number}" style="left:{100 * axis.position(m.start):.2f}%" '
+        f'<a class="flag {m.severity}" href="#finding-{m.number}" style="left:{100 * place:.2f}%" '
         f'aria-label="Finding {m.number}">{m.number}</a>'
-        for m in marks
+        for place, m in placed
     )
 
 

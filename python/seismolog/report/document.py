@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["analysis_document", "analysis_json", "models_json", "schema"]
 
-MAX_CLIENTS = 1000
+MAX_CLIENTS = 100_000
 """Rows of ``clients`` in the document; ``seismolog count --by client`` has all."""
 
 

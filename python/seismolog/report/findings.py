@@ -7,8 +7,8 @@ the whole record at once and know nothing of other days, so they say "against th
 Severity is ``critical`` where mail or DNS service suffers while it lasts, ``warning`` where someone should
 look, ``info`` where a reader of the report should know. ``analyze --fail-on`` goes by it.
 
-Limits: at most :data:`PER_RULE` findings a rule (:data:`MOST_ONSETS` clients), the largest first; a record shorter than three hours has too
-little rest to compare with, and only the input and model rules speak.
+Limits: at most :data:`PER_RULE` findings a rule (:data:`MOST_ONSETS` clients), the largest first; a record
+shorter than three hours has too little rest to compare with, and only the input and model rules speak.
 """
 
 from __future__ import annotations
