@@ -11,7 +11,7 @@ could not be read instead of stopping at it: the caller decides about the exit s
 
 Limits: files are counted in batches bounded by their size (``[archive] batch_size``); one file is never
 cut, so the counts of the largest single file must fit in memory (a day of 10 million queries by 20,000
-clients: 0.3 GiB).
+clients: 0.7 GiB).
 """
 
 from __future__ import annotations
