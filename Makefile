@@ -52,7 +52,7 @@ $(STAMPS)/dev: requirements/dev.txt $(STAMPS)/test
 
 $(STAMPS)/extension: $(RUST_SOURCES) $(STAMPS)/runtime
 	@sh .ci/prerequisites.sh build "$(BIN)/python"
-	VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/maturin develop --release --locked
+	PIP_QUIET=1 VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/maturin develop --release --locked
 	@touch $@
 
 build: $(STAMPS)/extension ## build everything; leaves .venv/bin/seismolog

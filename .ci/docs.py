@@ -75,7 +75,10 @@ def generated() -> dict[Path, str]:
     """What each document with generated parts should hold."""
     from seismolog.config.document import markdown
 
-    wanted = {ROOT / "docs" / "configuration.md": markdown(), ROOT / "docs" / "command-reference.md": command_page()}
+    wanted = {
+        ROOT / "docs" / "configuration.md": markdown(),
+        ROOT / "docs" / "command-reference.md": command_page(),
+    }
     for path in documents():
         text = path.read_text()
         if path not in wanted and BLOCK.search(text):

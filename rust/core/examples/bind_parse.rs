@@ -39,8 +39,11 @@ fn cpu_nanoseconds() -> Option<f64> {
         .ok()
 }
 
+/// Writes one query (client, port, name, type) in a shape.
+type WriteQuery = fn(&mut String, &str, u64, &str, &str);
+
 fn main() {
-    let shapes: [(&str, fn(&mut String, &str, u64, &str, &str)); 7] = [
+    let shapes: [(&str, WriteQuery); 7] = [
         ("BIND 8", |out, client, _, name, kind| {
             let _ = write!(out, "XX+/{client}/{name}/{kind}/IN");
         }),

@@ -181,7 +181,10 @@ impl Interner {
     fn short_hash(&self, spelling: &[u8]) -> u64 {
         let (low, high) = short_key(spelling);
         let n = spelling.len() as u64;
-        fold(low ^ self.seed, high ^ n.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ self.seed.rotate_left(32))
+        fold(
+            low ^ self.seed,
+            high ^ n.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ self.seed.rotate_left(32),
+        )
     }
 
     #[cold]
@@ -198,7 +201,10 @@ impl Interner {
                 self.place_slot(slot);
             }
         }
-        self.place_slot(Slot { hash, id_plus_one: id + 1 });
+        self.place_slot(Slot {
+            hash,
+            id_plus_one: id + 1,
+        });
         self.used += 1;
         id
     }
@@ -258,7 +264,7 @@ impl Interner {
     pub fn adopt(&mut self, other: &Interner, id: u32) -> u32 {
         match id {
             NONE | SHED => id,
-            _ => match other.text(id).map(|t| Client::parse_canonical(t)) {
+            _ => match other.text(id).map(Client::parse_canonical) {
                 Some(Some(client)) => self.client_id(client),
                 _ => NONE,
             },
