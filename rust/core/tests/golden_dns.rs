@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use seismolog_core::dialect::Dialect;
+use seismolog_core::syslog::header::{self, Scratch};
 
 const MINE: [Dialect; 3] = [Dialect::Bind, Dialect::Iplog, Dialect::Netfilter];
 
@@ -53,6 +54,36 @@ fn iplog() {
 #[test]
 fn netfilter() {
     assert!(support::check("netfilter") > 40);
+}
+
+/// The cases are cut by a simple rule; the header parser must lead to the same answers.
+#[test]
+fn the_header_parser_leads_to_the_same_answers() {
+    let (mut scratch, mut lines) = (Scratch::new(), 0);
+    for dialect in MINE {
+        for folder in std::fs::read_dir(support::golden_root().join(dialect.name())).unwrap() {
+            let bytes = std::fs::read(folder.unwrap().path().join("input.log")).unwrap();
+            for (_, line) in support::lines(&bytes) {
+                let header = header::parse(line, &mut scratch);
+                let taken = if header.program.is_empty() {
+                    Dialect::of_message(header.message)
+                } else {
+                    Dialect::of_program(header.program)
+                };
+                let verdict = taken.map(|d| d.parse(header.program, header.pid, header.message));
+                let (program, pid, message) = support::split(line);
+                let plain = if program.is_empty() {
+                    Dialect::of_message(message)
+                } else {
+                    Dialect::of_program(program)
+                };
+                let expected = plain.map(|d| d.parse(program, pid, message));
+                assert_eq!(verdict, expected, "{}", String::from_utf8_lossy(line));
+                lines += 1;
+            }
+        }
+    }
+    assert!(lines > 250);
 }
 
 /// Every message of the golden cases, as a start for mutations.

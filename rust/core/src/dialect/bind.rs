@@ -26,7 +26,14 @@
 
 use memchr::memmem;
 
+use self::scan::{byte, find, key, marks, mask, word};
+use self::types::{is_class, looks_like_type, type_of, type_of_word};
 use crate::event::{Event, Kind, QueryType, Verdict};
+
+mod scan;
+#[cfg(test)]
+mod tests;
+mod types;
 
 /// Names of `named` and of its builds; a directory before the name and a suffix after `-` are allowed.
 const PROGRAMS: [&[u8]; 4] = [b"named", b"bind", b"bind9", b"isc-bind-named"];
@@ -91,11 +98,29 @@ pub fn claims(program: &[u8]) -> bool {
 }
 
 /// Whether a message without a program is BIND's: a `client ADDRESS#PORT` or `XX` line, with or without
-/// category and severity before it, or any message that has both of these.
+/// category and severity before it, any message that has both of these, or one of the server's own that
+/// is hardly another daemon's.
 #[must_use]
 pub fn recognizes(message: &[u8]) -> bool {
     let (rest, labelled) = cut_prefixes(message);
-    labelled || is_xx(rest) || rest.strip_prefix(b"client ").is_some_and(starts_with_peer)
+    labelled
+        || is_xx(rest)
+        || rest.strip_prefix(b"client ").is_some_and(starts_with_peer)
+        || is_server_note(rest)
+}
+
+/// Whether a message without a program is one of [`SERVER_NOTES`] beyond doubt: a zone with its class, or
+/// one that begins with more than a common word.
+fn is_server_note(message: &[u8]) -> bool {
+    match message.strip_prefix(b"zone ") {
+        Some(rest) => rest
+            .split(|&b| b == b' ')
+            .next()
+            .is_some_and(|zone| memmem::find(zone, b"/IN").is_some()),
+        None => SERVER_NOTES
+            .iter()
+            .any(|(prefix, _)| prefix.len() >= 10 && message.starts_with(prefix)),
+    }
 }
 
 /// Reads one message of `named`.
@@ -110,121 +135,6 @@ pub fn parse<'a>(_program: &'a [u8], _pid: &'a [u8], message: &'a [u8]) -> Verdi
         other_line(message)
     }
 }
-
-// ---------------------------------------------------------------------------------------------------
-// Eight bytes at a time
-
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGHS: u64 = 0x8080_8080_8080_8080;
-
-/// A keyword of at most eight bytes as [`word`] reads it.
-const fn key(text: &[u8]) -> u64 {
-    let mut out = 0;
-    let mut i = 0;
-    while i < text.len() {
-        out |= (text[i] as u64) << (8 * i);
-        i += 1;
-    }
-    out
-}
-
-/// The low `n` bytes (0 to 8).
-#[inline]
-const fn mask(n: usize) -> u64 {
-    if n >= 8 { u64::MAX } else { (1 << (8 * n)) - 1 }
-}
-
-/// The eight bytes at `at`, the first in the lowest byte; zeros past the end.
-#[inline]
-fn word(text: &[u8], at: usize) -> u64 {
-    if let Some(chunk) = text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        return u64::from_le_bytes(*chunk);
-    }
-    let left = text.len().saturating_sub(at);
-    match text.last_chunk::<8>() {
-        // The end of the text without a loop: its last eight bytes, the earlier ones pushed out.
-        Some(chunk) if left > 0 => u64::from_le_bytes(*chunk) >> (8 * (8 - left)),
-        Some(_) => 0,
-        None => text
-            .get(at..)
-            .unwrap_or_default()
-            .iter()
-            .rev()
-            .fold(0, |out, &b| (out << 8) | u64::from(b)),
-    }
-}
-
-/// Marks each byte that equals `byte`. Bytes above the first match may be marked wrongly, so only the
-/// lowest mark may be used; that holds for the union of several calls, too.
-#[inline]
-const fn marks(word: u64, byte: u8) -> u64 {
-    let x = word ^ (ONES * byte as u64);
-    x.wrapping_sub(ONES) & !x & HIGHS
-}
-
-/// Position of the first of `bytes` from `at` on.
-#[inline]
-fn find<const N: usize>(text: &[u8], mut at: usize, bytes: [u8; N]) -> Option<usize> {
-    // Nearly every field ends within the first sixteen bytes, so that this is one step without a guess.
-    #[cfg(target_arch = "x86_64")]
-    while let Some(chunk) = text.get(at..).and_then(|rest| rest.first_chunk::<16>()) {
-        let hits = hits_in_16(chunk, bytes);
-        if hits != 0 {
-            return Some(at + hits.trailing_zeros() as usize);
-        }
-        at += 16;
-    }
-    #[cfg(target_arch = "x86_64")]
-    if let Some(chunk) = text.last_chunk::<16>() {
-        // The end of the text without a loop: its last sixteen bytes, the earlier ones pushed out.
-        let start = text.len() - 16;
-        let hits = hits_in_16(chunk, bytes) >> at.checked_sub(start)?.min(31);
-        return (hits != 0).then(|| at + hits.trailing_zeros() as usize);
-    }
-    while let Some(chunk) = text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let word = u64::from_le_bytes(*chunk);
-        let mut hits = 0;
-        for byte in bytes {
-            hits |= marks(word, byte);
-        }
-        if hits != 0 {
-            return Some(at + (hits.trailing_zeros() / 8) as usize);
-        }
-        at += 8;
-    }
-    text.get(at..)?
-        .iter()
-        .position(|b| bytes.contains(b))
-        .map(|i| at + i)
-}
-
-/// One bit for each byte of the chunk that is one of `bytes`.
-#[cfg(target_arch = "x86_64")]
-#[inline]
-fn hits_in_16<const N: usize>(chunk: &[u8; 16], bytes: [u8; N]) -> u32 {
-    use std::arch::x86_64::{
-        _mm_cmpeq_epi8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x, _mm_set1_epi8, _mm_setzero_si128,
-    };
-    // SAFETY: these need SSE2, which every x86-64 processor has.
-    unsafe {
-        let whole = u128::from_le_bytes(*chunk);
-        let text = _mm_set_epi64x((whole >> 64) as i64, whole as i64);
-        let mut hits = _mm_setzero_si128();
-        for byte in bytes {
-            hits = _mm_or_si128(hits, _mm_cmpeq_epi8(text, _mm_set1_epi8(byte as i8)));
-        }
-        _mm_movemask_epi8(hits) as u32
-    }
-}
-
-/// The byte at `at`; zero past the end (no field contains one that matters).
-#[inline]
-fn byte(text: &[u8], at: usize) -> u8 {
-    text.get(at).copied().unwrap_or(0)
-}
-
-// ---------------------------------------------------------------------------------------------------
-// BIND 9
 
 /// A line after `client `; `at` is where the pointer or the address begins.
 #[inline]
@@ -582,9 +492,6 @@ fn cut_last(text: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-// ---------------------------------------------------------------------------------------------------
-// BIND 8, and what else named writes
-
 #[inline]
 fn is_xx(message: &[u8]) -> bool {
     let head = word(message, 0) & mask(4);
@@ -797,268 +704,4 @@ fn starts_with_peer(text: &[u8]) -> bool {
         .is_some_and(|hash| {
             address[..hash].iter().any(|&b| b == b'.' || b == b':') && !address[..hash].contains(&b' ')
         })
-}
-
-// ---------------------------------------------------------------------------------------------------
-// Classes and types
-
-fn is_class(text: &[u8]) -> bool {
-    match text {
-        b"IN" | b"CH" | b"HS" | b"ANY" | b"NONE" | b"CHAOS" | b"HESIOD" => true,
-        _ => text
-            .strip_prefix(b"CLASS")
-            .is_some_and(|digits| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)),
-    }
-}
-
-/// Whether the text may be the name of a type: capitals, digits and `-`, or `*`.
-fn looks_like_type(text: &[u8]) -> bool {
-    text == b"*"
-        || !text.is_empty()
-            && text
-                .iter()
-                .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || *b == b'-')
-}
-
-#[inline]
-fn type_of(text: &[u8]) -> QueryType {
-    if text.len() > 8 {
-        return QueryType::Other;
-    }
-    type_of_word(word(text, 0))
-}
-
-/// The types that have a name of their own in the tables.
-const TYPES: [(u64, QueryType); 13] = [
-    (key(b"A"), QueryType::A),
-    (key(b"AAAA"), QueryType::Aaaa),
-    (key(b"A6"), QueryType::Aaaa),
-    (key(b"MX"), QueryType::Mx),
-    (key(b"PTR"), QueryType::Ptr),
-    (key(b"TXT"), QueryType::Txt),
-    (key(b"SPF"), QueryType::Txt),
-    (key(b"NS"), QueryType::Ns),
-    (key(b"SRV"), QueryType::Srv),
-    (key(b"HTTPS"), QueryType::Https),
-    (key(b"SVCB"), QueryType::Https),
-    (key(b"ANY"), QueryType::Any),
-    (key(b"*"), QueryType::Any),
-];
-
-/// Where a word stands in [`SLOTS`]. Any odd number without a collision would do; a collision does not
-/// compile.
-#[inline]
-const fn slot(head: u64) -> usize {
-    (head.wrapping_mul(SLOT_FACTOR) >> 59) as usize
-}
-
-const SLOT_FACTOR: u64 = 0xad45_f23d_3b1a_11df;
-
-/// [`TYPES`] by their slot. The types of neighbouring lines differ, so that comparing them one after the
-/// other would be guessed wrongly again and again; here it is one look.
-const SLOTS: [(u64, QueryType); 32] = {
-    let mut slots = [(0, QueryType::Other); 32];
-    let mut i = 0;
-    while i < TYPES.len() {
-        let at = slot(TYPES[i].0);
-        assert!(slots[at].0 == 0, "two types share a slot");
-        slots[at] = TYPES[i];
-        i += 1;
-    }
-    slots
-};
-
-/// The type that a word of at most eight bytes names; zeros fill it up.
-#[inline]
-fn type_of_word(head: u64) -> QueryType {
-    let (name, query_type) = SLOTS[slot(head)];
-    if name == head {
-        query_type
-    } else {
-        type_of_number(head)
-    }
-}
-
-/// `TYPE65` (BIND 9) or `65` (BIND 8): types that this version of named had no name for.
-#[cold]
-fn type_of_number(head: u64) -> QueryType {
-    let bytes = head.to_le_bytes();
-    let text = &bytes[..bytes.iter().position(|&b| b == 0).unwrap_or(8)];
-    let digits = text.strip_prefix(b"TYPE").unwrap_or(text);
-    if digits.is_empty() || digits.len() > 5 || !digits.iter().all(u8::is_ascii_digit) {
-        return QueryType::Other;
-    }
-    match digits.iter().fold(0_u32, |n, &b| n * 10 + u32::from(b - b'0')) {
-        1 => QueryType::A,
-        2 => QueryType::Ns,
-        12 => QueryType::Ptr,
-        15 => QueryType::Mx,
-        16 | 99 => QueryType::Txt,
-        28 | 38 => QueryType::Aaaa,
-        33 => QueryType::Srv,
-        64 | 65 => QueryType::Https,
-        255 => QueryType::Any,
-        _ => QueryType::Other,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn event(message: &str) -> Option<Event<'_>> {
-        match parse(b"named", b"1", message.as_bytes()) {
-            Verdict::Event(event) => Some(event),
-            _ => None,
-        }
-    }
-
-    #[test]
-    fn one_query_of_each_family() {
-        for message in [
-            "XX+/192.0.2.7/www.example.org/A/IN",
-            "XX /192.0.2.7/www.example.org/A",
-            "client 192.0.2.7#4711: query: www.example.org IN A",
-            "client 192.0.2.7#4711: query: www.example.org IN A +",
-            "client 192.0.2.7#4711/key k: query: www.example.org IN A -SEDC (192.0.2.53)",
-            "client 192.0.2.7#4711 (www.example.org): query: www.example.org IN A + (192.0.2.53)",
-            "client @0x7f85b4026ed0 192.0.2.7#4711/key k (www.example.org): view v: query: www.example.org IN A +E(0)K (192.0.2.53) [ECS 192.0.2.0/24/0]",
-            "queries: info: client 192.0.2.7#4711: query: www.example.org IN A +",
-        ] {
-            let expected = Event {
-                client: b"192.0.2.7",
-                name: b"www.example.org",
-                query_type: QueryType::A,
-                ..Event::new(Kind::DnsQuery)
-            };
-            assert_eq!(event(message), Some(expected), "{message}");
-        }
-    }
-
-    #[test]
-    fn a_field_is_found_at_any_length() {
-        // Lengths around the steps of eight and sixteen bytes, at the end of the text and before it.
-        for n in 1..70 {
-            let name = "a".repeat(n);
-            for tail in ["", " +", " + (192.0.2.53) and more text"] {
-                for query_type in ["A", "AAAA", "HTTPS", "TYPE1234", "NSEC3PARAM"] {
-                    let message = format!("client 192.0.2.7#1: query: {name} IN {query_type}{tail}");
-                    let read = event(&message).unwrap_or_else(|| panic!("{message}"));
-                    assert_eq!(read.name, name.as_bytes());
-                    assert_eq!(read.query_type, type_of(query_type.as_bytes()));
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_search_equals_a_plain_one() {
-        let text: Vec<u8> = (0..80).map(|i| b"abc #:/"[(i * i + i / 3) % 7]).collect();
-        for end in 0..text.len() {
-            for at in 0..=end + 2 {
-                let text = &text[..end];
-                for bytes in [[b'#', b':'], [b'/', b'z'], [b'z', b'y']] {
-                    let plain = text
-                        .iter()
-                        .skip(at)
-                        .position(|b| bytes.contains(b))
-                        .map(|i| at + i);
-                    assert_eq!(find(text, at, bytes), plain);
-                }
-                let plain = text
-                    .iter()
-                    .skip(at)
-                    .take(8)
-                    .rev()
-                    .fold(0, |n, &b| (n << 8) | u64::from(b));
-                assert_eq!(word(text, at), plain);
-            }
-        }
-    }
-
-    #[test]
-    fn every_type_is_found_in_its_slot() {
-        for (word, query_type) in TYPES {
-            assert_eq!(type_of_word(word), query_type);
-        }
-        assert_eq!(type_of(b"TYPE65"), QueryType::Https);
-        assert_eq!(type_of(b"TYPE65535"), QueryType::Other);
-        assert_eq!(type_of(b"TYPE"), QueryType::Other);
-        assert_eq!(type_of(b""), QueryType::Other);
-    }
-
-    #[test]
-    fn the_client_is_taken_from_the_front() {
-        assert_eq!(event("client 192.0.2.7#1 (x): query: x): query: y IN A +"), None);
-        assert_eq!(event("client x 192.0.2.7#1: query: y IN A +"), None);
-        assert_eq!(event("XX+/x y/www.example.org/A/IN"), None);
-        let read = event("XX+/192.0.2.7/client 192.0.2.66#1: query: y IN A/MX/IN").map(|e| e.client);
-        assert_eq!(read, Some(&b"192.0.2.7"[..]));
-    }
-
-    #[test]
-    fn programs() {
-        for name in [
-            "named",
-            "named-pkcs11",
-            "named-sdb",
-            "named-chroot",
-            "bind9",
-            "isc-bind-named",
-            "/usr/sbin/named",
-            "queries",
-        ] {
-            assert!(claims(name.as_bytes()), "{name}");
-        }
-        for name in ["", "unnamed", "name", "names", "binder", "config", "kernel"] {
-            assert!(!claims(name.as_bytes()), "{name}");
-        }
-    }
-
-    #[test]
-    fn messages_without_a_program() {
-        for message in [
-            "client 192.0.2.7#1: x",
-            "client @0x7f 2001:db8::7#1 (x): x",
-            "XX+/192.0.2.7/x/A/IN",
-            "general: info: zone x",
-            "info: client 192.0.2.7#1: x",
-        ] {
-            assert!(recognizes(message.as_bytes()), "{message}");
-        }
-        for message in [
-            "",
-            "client",
-            "client area#1",
-            "client sent a packet 192.0.2.7#1",
-            "XX",
-            "zone x: loaded",
-            "info: done",
-        ] {
-            assert!(!recognizes(message.as_bytes()), "{message}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_are_read_without_panic(message in proptest::collection::vec(any::<u8>(), 0..120)) {
-            let _ = parse(b"named", b"", &message);
-            let _ = recognizes(&message);
-        }
-
-        #[test]
-        fn what_is_borrowed_lies_in_the_message(tail in "[ -~]{0,40}( IN )?[ -~]{0,20}") {
-            for prefix in ["", "client 192.0.2.7#1: ", "client 192.0.2.7#1: query: ", "XX+/192.0.2.7/", "client 192.0.2.7#1: query 'x"] {
-                let message = format!("{prefix}{tail}");
-                if let Some(event) = event(&message) {
-                    let range = message.as_bytes().as_ptr_range();
-                    for part in [event.client, event.name].into_iter().filter(|p| !p.is_empty()) {
-                        prop_assert!(range.start <= part.as_ptr() && part.as_ptr_range().end <= range.end);
-                    }
-                }
-            }
-        }
-    }
 }

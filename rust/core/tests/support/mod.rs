@@ -37,10 +37,7 @@ use std::path::{Path, PathBuf};
 
 use seismolog_core::dialect::Dialect;
 use seismolog_core::event::{Memory, Verdict};
-
-pub mod json;
-
-use json::Json;
+use serde_json::Value;
 
 /// What a line is, in the words of `expected.json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -257,44 +254,48 @@ pub fn check(daemon: &str) -> usize {
 /// # Errors
 /// A sentence that says what is wrong, with the number of the object.
 pub fn read(raw: &str) -> Result<Vec<Expectation>, String> {
-    let Json::Array(items) = json::parse(raw)? else {
-        return Err("not an array".into());
-    };
+    let items: Vec<Value> = serde_json::from_str(raw).map_err(|error| error.to_string())?;
     items
-        .into_iter()
+        .iter()
         .enumerate()
         .map(|(at, item)| expectation(item).map_err(|error| format!("object {at}: {error}")))
         .collect()
 }
 
-fn expectation(item: Json) -> Result<Expectation, String> {
-    let Json::Object(fields) = item else {
-        return Err("not an object".into());
-    };
+fn expectation(item: &Value) -> Result<Expectation, String> {
+    let fields = item.as_object().ok_or("not an object")?;
     for must in ["line", "dialect", "kind"] {
-        if !fields.iter().any(|(key, _)| key == must) {
+        if !fields.contains_key(must) {
             return Err(format!("key {must} is missing"));
         }
     }
     let mut out = Expectation::default();
     for (key, value) in fields {
-        match (key.as_str(), value) {
-            ("line", Json::Number(n)) => out.line = n,
-            ("dialect", Json::String(s)) => out.dialect = Some(s),
-            ("kind", Json::String(s)) => out.kind = Some(s),
-            ("dialect" | "kind", Json::Null) => {}
-            ("client", Json::String(s)) => out.client = s,
-            ("query_type", Json::String(s)) => out.query_type = s,
-            ("name", Json::String(s)) => out.name = s,
-            ("recipients", Json::Number(n)) => out.recipients = n,
-            ("account", Json::String(s)) => out.account = s,
-            ("target", Json::String(s)) => out.target = s,
-            ("port", Json::Number(n)) => out.port = n,
-            ("hold", Json::String(s)) => out.hold = Some(s),
-            ("cancel", Json::String(s)) => out.cancel = Some(s),
-            ("reason", Json::String(s)) => out.reason = s,
-            ("count", Json::Number(_)) | ("note", Json::String(_)) => {}
-            (key, value) => return Err(format!("key {key} cannot be {value:?}")),
+        let text = || {
+            value
+                .as_str()
+                .map(str::to_owned)
+                .ok_or(format!("key {key} cannot be {value}"))
+        };
+        let number = || value.as_u64().ok_or(format!("key {key} cannot be {value}"));
+        match key.as_str() {
+            "dialect" | "kind" if value.is_null() => {}
+            "line" => out.line = number()?,
+            "dialect" => out.dialect = Some(text()?),
+            "kind" => out.kind = Some(text()?),
+            "client" => out.client = text()?,
+            "query_type" => out.query_type = text()?,
+            "name" => out.name = text()?,
+            "recipients" => out.recipients = number()?,
+            "account" => out.account = text()?,
+            "target" => out.target = text()?,
+            "port" => out.port = number()?,
+            "hold" => out.hold = Some(text()?),
+            "cancel" => out.cancel = Some(text()?),
+            "reason" => out.reason = text()?,
+            "count" => drop(number()?),
+            "note" => drop(text()?),
+            _ => return Err(format!("key {key} is unknown")),
         }
     }
     if out.kind.is_some() && out.query_type.is_empty() {
@@ -313,8 +314,12 @@ pub fn render(rows: &[Expectation]) -> String {
     format!("[\n{}\n]\n", rows.join(",\n"))
 }
 
+fn quote(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
 fn row(r: &Expectation) -> String {
-    let optional = |value: &Option<String>| value.as_ref().map_or_else(|| "null".into(), |v| json::quote(v));
+    let optional = |value: &Option<String>| value.as_ref().map_or_else(|| "null".into(), |v| quote(v));
     let mut out = format!(
         "{{\"line\": {}, \"dialect\": {}, \"kind\": {}",
         r.line,
@@ -334,7 +339,7 @@ fn row(r: &Expectation) -> String {
         ("target", &r.target),
     ] {
         if !value.is_empty() {
-            let _ = write!(out, ", \"{key}\": {}", json::quote(value));
+            let _ = write!(out, ", \"{key}\": {}", quote(value));
         }
     }
     for (key, value) in [("port", r.port), ("recipients", r.recipients)] {
@@ -344,11 +349,11 @@ fn row(r: &Expectation) -> String {
     }
     for (key, value) in [("hold", &r.hold), ("cancel", &r.cancel)] {
         if let Some(value) = value {
-            let _ = write!(out, ", \"{key}\": {}", json::quote(value));
+            let _ = write!(out, ", \"{key}\": {}", quote(value));
         }
     }
     if !r.reason.is_empty() {
-        let _ = write!(out, ", \"reason\": {}", json::quote(&r.reason));
+        let _ = write!(out, ", \"reason\": {}", quote(&r.reason));
     }
     out.push('}');
     out
