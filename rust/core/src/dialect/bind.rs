@@ -158,24 +158,30 @@ fn client_line(text: &[u8], mut at: usize) -> Verdict<'_> {
         Some(end) => end,
         None => return Verdict::Unmatched("no text after the client"),
     };
-    if byte(text, at) == b'/' {
+    let mut head = word(text, at);
+    if head & mask(1) == key(b"/") {
         // `/key NAME`: the TSIG key, a domain name.
-        if word(text, at) & mask(5) != key(b"/key ") {
+        if head & mask(5) != key(b"/key ") {
             return Verdict::Unmatched("no text after the client");
         }
         at = match skip_name(text, at + 5, [b' ', b':', b'\\']) {
             Some(end) => end,
             None => return Verdict::Unmatched("no text after the client"),
         };
+        head = word(text, at);
     }
-    if word(text, at) & mask(2) == key(b" (") {
+    if head & mask(2) == key(b" (") {
         // The query name, since 9.9; not told when the query could not be read.
         at = match skip_name(text, at + 2, [b')', b' ', b'\\']) {
             Some(end) if text[end] == b')' => end + 1,
             _ => return Verdict::Unmatched("query name in parentheses does not end"),
         };
+        head = word(text, at);
     }
-    match word(text, at) & mask(2) {
+    if head == key(b": query:") && byte(text, at + 8) == b' ' {
+        return query(client, text, at + 9);
+    }
+    match head & mask(2) {
         x if x == key(b": ") => at += 2,
         // Infoblox: `client ADDRESS#PORT UDP: query: …`.
         x if x == key(b" U") || x == key(b" T") => at += 1,
@@ -252,8 +258,13 @@ fn query<'a>(client: &'a [u8], text: &'a [u8], at: usize) -> Verdict<'a> {
     if query_type == QueryType::Other && !looks_like_type(&text[start..at]) {
         return Verdict::Unmatched("query without class and type");
     }
-    // Nothing (to 9.2), the flags, or Infoblox' response.
-    match word(text, at) & mask(2) {
+    // Nothing (to 9.2), the flags, or Infoblox' response. After a short type, they are already here.
+    let after = if ends & mask(7) == 0 {
+        word(text, at)
+    } else {
+        head >> (8 * (at - start))
+    };
+    match after & mask(2) {
         0 => {}
         x if x == key(b" +") || x == key(b" -") || x == key(b" ") => {}
         x if x == key(b" r") => return after_type(&text[at + 1..]),

@@ -56,50 +56,52 @@ pub(super) const fn marks(word: u64, byte: u8) -> u64 {
 /// Position of the first of `bytes` from `at` on.
 #[inline]
 pub(super) fn find<const N: usize>(text: &[u8], mut at: usize, bytes: [u8; N]) -> Option<usize> {
+    let rest = text.get(at..)?;
     // Nearly every field ends within the first sixteen bytes, so that this is one step without a guess.
     #[cfg(target_arch = "x86_64")]
-    while let Some(chunk) = text.get(at..).and_then(|rest| rest.first_chunk::<16>()) {
-        let hits = hits_in_16(chunk, bytes);
-        if hits != 0 {
-            return Some(at + hits.trailing_zeros() as usize);
+    {
+        let (chunks, _) = rest.as_chunks::<16>();
+        for chunk in chunks {
+            let hits = hits_in_16(chunk, bytes);
+            if hits != 0 {
+                return Some(at + hits.trailing_zeros() as usize);
+            }
+            at += 16;
         }
-        at += 16;
-    }
-    #[cfg(target_arch = "x86_64")]
-    if let Some(chunk) = text.last_chunk::<16>() {
-        // The end of the text without a loop: its last sixteen bytes, the earlier ones pushed out.
-        let start = text.len() - 16;
-        let hits = hits_in_16(chunk, bytes) >> at.checked_sub(start)?.min(31);
-        return (hits != 0).then(|| at + hits.trailing_zeros() as usize);
-    }
-    while let Some(chunk) = text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let word = u64::from_le_bytes(*chunk);
-        let mut hits = 0;
-        for byte in bytes {
-            hits |= marks(word, byte);
+        if let Some(chunk) = text.last_chunk::<16>() {
+            // The end of the text without a loop: its last sixteen bytes, the earlier ones pushed out.
+            let hits = hits_in_16(chunk, bytes) >> (at + 16 - text.len());
+            return (hits != 0).then(|| at + hits.trailing_zeros() as usize);
         }
-        if hits != 0 {
-            return Some(at + (hits.trailing_zeros() / 8) as usize);
-        }
-        at += 8;
+        rest.iter().position(|b| bytes.contains(b)).map(|i| at + i)
     }
-    text.get(at..)?
-        .iter()
-        .position(|b| bytes.contains(b))
-        .map(|i| at + i)
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let (chunks, tail) = rest.as_chunks::<8>();
+        for chunk in chunks {
+            let word = u64::from_le_bytes(*chunk);
+            let hits = bytes.iter().fold(0, |hits, &byte| hits | marks(word, byte));
+            if hits != 0 {
+                return Some(at + (hits.trailing_zeros() / 8) as usize);
+            }
+            at += 8;
+        }
+        tail.iter().position(|b| bytes.contains(b)).map(|i| at + i)
+    }
 }
 
 /// One bit for each byte of the chunk that is one of `bytes`.
 #[cfg(target_arch = "x86_64")]
 #[inline]
-pub(super) fn hits_in_16<const N: usize>(chunk: &[u8; 16], bytes: [u8; N]) -> u32 {
+fn hits_in_16<const N: usize>(chunk: &[u8; 16], bytes: [u8; N]) -> u32 {
     use std::arch::x86_64::{
-        _mm_cmpeq_epi8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x, _mm_set1_epi8, _mm_setzero_si128,
+        __m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8,
+        _mm_setzero_si128,
     };
-    // SAFETY: these need SSE2, which every x86-64 processor has.
+    // SAFETY: these need SSE2, which every x86-64 processor has; the load takes any alignment and reads
+    // the sixteen bytes of `chunk`.
     unsafe {
-        let whole = u128::from_le_bytes(*chunk);
-        let text = _mm_set_epi64x((whole >> 64) as i64, whole as i64);
+        let text = _mm_loadu_si128(chunk.as_ptr().cast::<__m128i>());
         let mut hits = _mm_setzero_si128();
         for byte in bytes {
             hits = _mm_or_si128(hits, _mm_cmpeq_epi8(text, _mm_set1_epi8(byte as i8)));
