@@ -7,6 +7,7 @@
 
 use crate::event::{Kind, QueryType};
 
+use super::hash::prefetch;
 use super::intern::Interner;
 
 /// Identity of a bin within a partial result.
@@ -58,6 +59,20 @@ impl KindTable {
         match self.rows.get(slot) {
             Some(row) if row.client == client => slot,
             _ => self.new_row(client),
+        }
+    }
+
+    /// Asks for the pointer to a client's row.
+    #[inline(always)]
+    pub fn prefetch_slot(&self, client: u32) {
+        prefetch(&self.slots, client as usize);
+    }
+
+    /// Asks for a client's row.
+    #[inline(always)]
+    pub fn prefetch_row(&self, client: u32) {
+        if let Some(&slot) = self.slots.get(client as usize) {
+            prefetch(&self.rows, slot as usize);
         }
     }
 

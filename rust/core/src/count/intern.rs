@@ -1,14 +1,13 @@
 //! The client table of one worker: each spelling is validated once and becomes a small number.
 //!
-//! A line's client is looked up by its spelling. Spellings of up to sixteen bytes (every IPv4
-//! address) are hashed as two words and a length, without a call; longer ones go through a map.
-//! Both ends are bounded: past [`Limits::max_clients`](super::Limits) further clients share the
-//! number [`SHED`], and what was shed is counted.
+//! A line's client is looked up by a hash of its spelling. The table is bounded: past
+//! [`Limits::clients`](super::Limits) further clients share the number [`SHED`], and what was shed is
+//! counted.
 
 use hashbrown::HashMap;
 
 use super::address::{Client, Prefix};
-use super::hash::{fold, process_seed, short_key};
+use super::hash::{fold, prefetch, process_seed, seeded_hash, short_key};
 
 /// The number of "no client".
 pub const NONE: u32 = 0;
@@ -49,7 +48,6 @@ pub struct Interner {
     seed: u64,
     slots: Vec<Slot>,
     used: usize,
-    long: HashMap<Box<[u8]>, u32, foldhash::quality::RandomState>,
     canonical: HashMap<Client, u32, foldhash::quality::RandomState>,
     known: Vec<Known>,
     arena: Vec<u8>,
@@ -71,7 +69,6 @@ impl Interner {
             seed: process_seed(),
             slots: vec![Slot::default(); 4096],
             used: 0,
-            long: HashMap::default(),
             canonical: HashMap::default(),
             known: Vec::new(),
             arena: Vec::new(),
@@ -149,19 +146,43 @@ impl Interner {
         &self.arena
     }
 
-    /// The number of the client spelled so.
+    /// The hash of a spelling, by which [`Interner::id_of`] finds it. 0 for an empty one.
     #[inline(always)]
-    pub fn id(&mut self, spelling: &[u8]) -> u32 {
+    #[must_use]
+    pub fn hash(&self, spelling: &[u8]) -> u64 {
         let n = spelling.len();
         if n == 0 {
+            return 0;
+        }
+        if n <= 16 {
+            let (low, high) = short_key(spelling);
+            let length = (n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            fold(low ^ self.seed, high ^ length ^ self.seed.rotate_left(32)) | 1
+        } else {
+            seeded_hash(spelling, self.seed) | 1
+        }
+    }
+
+    /// Fetches the place of a hash into the cache.
+    #[inline(always)]
+    pub fn prefetch(&self, hash: u64) {
+        prefetch(&self.slots, (hash >> 1) as usize & (self.slots.len() - 1));
+    }
+
+    /// The number of the client spelled so.
+    #[inline]
+    pub fn id(&mut self, spelling: &[u8]) -> u32 {
+        self.id_of(self.hash(spelling), spelling)
+    }
+
+    /// The number of the client spelled so, given the spelling's [`Interner::hash`].
+    #[inline(always)]
+    pub fn id_of(&mut self, hash: u64, spelling: &[u8]) -> u32 {
+        if hash == 0 {
             return NONE;
         }
-        if n > 16 {
-            return self.long_id(spelling);
-        }
-        let hash = self.short_hash(spelling);
         let mask = self.slots.len() - 1;
-        let mut at = hash as usize & mask;
+        let mut at = (hash >> 1) as usize & mask;
         loop {
             let slot = self.slots[at];
             if slot.hash == hash && slot.id_plus_one != 0 {
@@ -171,24 +192,14 @@ impl Interner {
                 return slot.id_plus_one - 1;
             }
             if slot.id_plus_one == 0 {
-                return self.insert_short(spelling, hash);
+                return self.insert(spelling, hash);
             }
             at = (at + 1) & mask;
         }
     }
 
-    #[inline(always)]
-    fn short_hash(&self, spelling: &[u8]) -> u64 {
-        let (low, high) = short_key(spelling);
-        let n = spelling.len() as u64;
-        fold(
-            low ^ self.seed,
-            high ^ n.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ self.seed.rotate_left(32),
-        )
-    }
-
     #[cold]
-    fn insert_short(&mut self, spelling: &[u8], hash: u64) -> u32 {
+    fn insert(&mut self, spelling: &[u8], hash: u64) -> u32 {
         let id = self.resolve(spelling);
         // A spelling of a shed or unreadable client is not remembered once the table is at its bound.
         if self.used >= self.max_clients.saturating_mul(2) {
@@ -211,26 +222,11 @@ impl Interner {
 
     fn place_slot(&mut self, slot: Slot) {
         let mask = self.slots.len() - 1;
-        let mut at = slot.hash as usize & mask;
+        let mut at = (slot.hash >> 1) as usize & mask;
         while self.slots[at].id_plus_one != 0 {
             at = (at + 1) & mask;
         }
         self.slots[at] = slot;
-    }
-
-    #[inline(never)]
-    fn long_id(&mut self, spelling: &[u8]) -> u32 {
-        if let Some(&id) = self.long.get(spelling) {
-            if id == SHED {
-                self.shed += 1;
-            }
-            return id;
-        }
-        let id = self.resolve(spelling);
-        if self.long.len() < self.max_clients.saturating_mul(2) && spelling.len() <= 512 {
-            self.long.insert(spelling.into(), id);
-        }
-        id
     }
 
     fn resolve(&mut self, spelling: &[u8]) -> u32 {

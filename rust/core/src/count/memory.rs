@@ -106,6 +106,17 @@ impl Memory {
             Half::Held(held) => held.key.minute,
             Half::Cancel(key) => key.minute,
         };
+        // Halves past the horizon wait for nothing: most cancels have no hold.
+        let newest = self.halves.values().flatten().map(minute).max().unwrap_or(0);
+        self.halves.retain(|_, list| {
+            list.retain(|h| minute(h) >= newest - HORIZON);
+            !list.is_empty()
+        });
+        let all = self.waiting;
+        self.waiting = self.halves.values().map(Vec::len).sum();
+        if self.waiting <= all / 2 {
+            return;
+        }
         let mut minutes: Vec<i64> = self.halves.values().flatten().map(minute).collect();
         let middle = minutes.len() / 2;
         let (_, &mut cut, _) = minutes.select_nth_unstable(middle);

@@ -9,7 +9,7 @@ use crate::event::{Event, Kind, Memory as Relation, QueryType, Verdict};
 use crate::syslog::header::{self, Clock, Header, Scratch};
 use crate::syslog::repeat;
 
-use super::bins::{BinKey, OpenBin};
+use super::bins::{BinKey, KindTable, OpenBin};
 use super::hash::{fold, name_hash};
 use super::intern::{Interner, NONE};
 use super::lookup::{TagCache, TimeCache};
@@ -78,6 +78,45 @@ struct Counted {
     query_type: QueryType,
     hash: u64,
     recipients: u32,
+}
+
+/// Lines whose counting is put off until their memory is in the cache.
+const BATCH: usize = 64;
+
+/// A line that waits to be counted.
+#[derive(Clone, Copy)]
+struct Waiting<'b> {
+    stream: u32,
+    last: WaitingLast,
+    client_hash: u64,
+    spelling: &'b [u8],
+    event: Counted,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum WaitingLast {
+    Event,
+    Ignored,
+    Unmatched,
+}
+
+impl Waiting<'_> {
+    fn mark(stream: usize, last: WaitingLast) -> Self {
+        let event = Counted {
+            kind: Kind::DnsQuery,
+            client: NONE,
+            query_type: QueryType::Other,
+            hash: 0,
+            recipients: 0,
+        };
+        Waiting {
+            stream: stream as u32,
+            last,
+            client_hash: 0,
+            spelling: b"",
+            event,
+        }
+    }
 }
 
 /// A repeated line whose predecessor stands before this part.
@@ -212,23 +251,31 @@ impl Worker {
 
     /// Reads complete lines (the last may lack its end).
     pub fn lines(&mut self, block: &[u8]) {
+        let mut batch = Vec::with_capacity(BATCH);
         let mut from = 0;
         for end in memchr::memchr_iter(b'\n', block) {
             if let Some(line) = block.get(from..end) {
-                self.line(line);
+                self.line_into(line, &mut batch);
             }
             from = end + 1;
         }
         if let Some(line) = block.get(from..)
             && !line.is_empty()
         {
-            self.line(line);
+            self.line_into(line, &mut batch);
         }
+        self.flush(&mut batch);
     }
 
     /// Reads one line.
-    #[inline]
     pub fn line(&mut self, line: &[u8]) {
+        let mut batch = Vec::new();
+        self.line_into(line, &mut batch);
+        self.flush(&mut batch);
+    }
+
+    #[inline(always)]
+    fn line_into<'b>(&mut self, line: &'b [u8], batch: &mut Vec<Waiting<'b>>) {
         self.tally.lines += 1;
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if let Some(time) = &self.times[0]
@@ -241,30 +288,135 @@ impl Worker {
                 && !found.message.starts_with(b"message repeated ")
                 && !found.message.starts_with(b"last message ")
             {
-                let Some(stream) = self.stream_of(found.tag.server, clock) else {
-                    return;
-                };
+                let stream = self.stream_of(found.tag.server, clock);
                 if self.streams[stream].minute != minute_of(clock, minute, &self.years) {
+                    self.flush(batch);
                     self.turn(stream, clock, minute);
                 }
                 self.by_dialect[dialect as usize] += 1;
-                self.verdict(stream, dialect.parse(found.program, found.pid, found.message), 1);
+                let verdict = dialect.parse(found.program, found.pid, found.message);
+                if self.need_client {
+                    self.enqueue(stream, dialect, verdict, batch);
+                } else {
+                    self.verdict(stream, dialect, verdict, 1);
+                }
                 return;
             }
         }
+        self.flush(batch);
         self.slow_line(line);
     }
 
+    /// Puts what a line says into the batch, and asks for the memory that counting it will touch.
     #[inline(always)]
-    fn stream_of(&mut self, server: u32, clock: Clock) -> Option<usize> {
+    fn enqueue<'b>(
+        &mut self,
+        stream: usize,
+        dialect: Dialect,
+        verdict: Verdict<'b>,
+        batch: &mut Vec<Waiting<'b>>,
+    ) {
+        let waiting = match verdict {
+            Verdict::Event(event) if event.memory == Relation::None => {
+                self.matched += 1;
+                let wanted = self.wants_client(event.kind);
+                let client_hash = if wanted {
+                    self.clients.hash(event.client)
+                } else {
+                    0
+                };
+                self.clients.prefetch(client_hash);
+                let named = self.options.names && event.kind == Kind::DnsQuery && !event.name.is_empty();
+                let hash = if named { name_hash(event.name).max(1) } else { 0 };
+                Waiting {
+                    stream: stream as u32,
+                    client_hash,
+                    spelling: event.client,
+                    last: WaitingLast::Event,
+                    event: Counted {
+                        kind: event.kind,
+                        client: NONE,
+                        query_type: event.query_type,
+                        hash,
+                        recipients: event.recipients,
+                    },
+                }
+            }
+            Verdict::Event(_) => {
+                self.flush(batch);
+                self.verdict(stream, dialect, verdict, 1);
+                return;
+            }
+            Verdict::Ignored(_) => {
+                self.ignored += 1;
+                Waiting::mark(stream, WaitingLast::Ignored)
+            }
+            Verdict::Unmatched(reason) => {
+                self.unmatched(reason);
+                Waiting::mark(stream, WaitingLast::Unmatched)
+            }
+        };
+        batch.push(waiting);
+        if batch.len() >= BATCH {
+            self.flush(batch);
+        }
+    }
+
+    #[inline(always)]
+    fn wants_client(&self, kind: Kind) -> bool {
+        self.need_client || (kind == Kind::SmtpAccepted && !self.options.reinjection.is_empty())
+    }
+
+    /// Counts a batch. Each loop finds in the cache what the one before has asked for.
+    #[inline(never)]
+    fn flush(&mut self, batch: &mut Vec<Waiting<'_>>) {
+        for w in batch.iter_mut() {
+            if w.last != WaitingLast::Event {
+                continue;
+            }
+            w.event.client = self.clients.id_of(w.client_hash, w.spelling);
+            if w.event.kind == Kind::SmtpAccepted && self.clients.known(w.event.client).reinjection {
+                w.event.kind = Kind::SmtpReinjected;
+            }
+            if let Some(table) = self.table_of(w) {
+                table.prefetch_slot(w.event.client);
+            }
+        }
+        for w in batch.iter() {
+            if let Some(table) = self.table_of(w) {
+                table.prefetch_row(w.event.client);
+            }
+        }
+        for w in batch.drain(..) {
+            let stream = w.stream as usize;
+            let last = match w.last {
+                WaitingLast::Event => {
+                    self.count(stream, w.event, 1);
+                    Last::Event(w.event)
+                }
+                WaitingLast::Ignored => Last::Ignored,
+                WaitingLast::Unmatched => Last::Unmatched,
+            };
+            self.streams[stream].last = Some(last);
+        }
+    }
+
+    #[inline(always)]
+    fn table_of(&self, w: &Waiting<'_>) -> Option<&KindTable> {
+        let at = self.streams.get(w.stream as usize)?.bin;
+        self.bins.get(at)?.as_ref()?.tables[w.event.kind as usize].as_deref()
+    }
+
+    #[inline(always)]
+    fn stream_of(&mut self, server: u32, clock: Clock) -> usize {
         match self.stream_ids.get(server as usize * 3 + clock as usize) {
-            Some(&id) if id != u32::MAX => Some(id as usize),
+            Some(&id) if id != u32::MAX => id as usize,
             _ => self.new_stream(server, clock),
         }
     }
 
     #[cold]
-    fn new_stream(&mut self, server: u32, clock: Clock) -> Option<usize> {
+    fn new_stream(&mut self, server: u32, clock: Clock) -> usize {
         let at = server as usize * 3 + clock as usize;
         if self.stream_ids.len() <= at {
             self.stream_ids.resize(at + 3, u32::MAX);
@@ -281,7 +433,7 @@ impl Worker {
             open: BTreeMap::new(),
             last: None,
         });
-        Some(id)
+        id
     }
 
     fn server_id(&mut self, host: &[u8]) -> u32 {
@@ -328,14 +480,16 @@ impl Worker {
         };
         // A line that names no host but a repetition speaks of the line before it.
         let server = self.server_id(header.host);
-        let Some(stream) = self.stream_of(server, stamp.clock) else {
-            return;
-        };
+        let stream = self.stream_of(server, stamp.clock);
         self.turn(stream, stamp.clock, stamp.seconds.div_euclid(60));
         if header.program.is_empty()
             && let Some(times) = repeat::last_message(header.message)
         {
             self.repeated(stream, times);
+            return;
+        }
+        if header.program.is_empty() && header.message == b"-- MARK --" {
+            self.ignored += 1;
             return;
         }
         let (times, message) = match repeat::wrapped(header.message) {
@@ -351,7 +505,12 @@ impl Worker {
         match dialect {
             Some(dialect) => {
                 self.by_dialect[dialect as usize] += 1;
-                self.verdict(stream, dialect.parse(header.program, header.pid, message), times);
+                self.verdict(
+                    stream,
+                    dialect,
+                    dialect.parse(header.program, header.pid, message),
+                    times,
+                );
             }
             None => {
                 self.streams[stream].last = Some(Last::Unmatched);
@@ -536,12 +695,12 @@ impl Worker {
         *self.tally.reasons.entry(reason).or_default() += 1;
     }
 
-    #[inline(always)]
-    fn verdict(&mut self, stream: usize, verdict: Verdict<'_>, times: u32) {
+    #[inline]
+    fn verdict(&mut self, stream: usize, dialect: Dialect, verdict: Verdict<'_>, times: u32) {
         match verdict {
             Verdict::Event(event) => {
                 self.matched += 1;
-                let last = self.event(stream, &event, times);
+                let last = self.event(stream, dialect, &event, times);
                 self.streams[stream].last = Some(Last::Event(last));
             }
             Verdict::Ignored(_) => {
@@ -555,11 +714,10 @@ impl Worker {
         }
     }
 
-    #[inline(always)]
-    fn event(&mut self, stream: usize, event: &Event<'_>, times: u32) -> Counted {
+    #[inline]
+    fn event(&mut self, stream: usize, dialect: Dialect, event: &Event<'_>, times: u32) -> Counted {
         let mut kind = event.kind;
-        let wanted = self.need_client || (kind == Kind::SmtpAccepted && !self.options.reinjection.is_empty());
-        let client = if wanted {
+        let client = if self.wants_client(kind) {
             self.clients.id(event.client)
         } else {
             NONE
@@ -578,7 +736,7 @@ impl Worker {
         };
         match event.memory {
             Relation::None => self.count(stream, counted, times),
-            _ => self.remember(stream, event.memory, counted, times),
+            _ => self.remember(stream, dialect, event.memory, counted, times),
         }
         counted
     }
@@ -594,7 +752,14 @@ impl Worker {
     }
 
     #[cold]
-    fn remember(&mut self, stream: usize, relation: Relation<'_>, event: Counted, times: u32) {
+    fn remember(
+        &mut self,
+        stream: usize,
+        dialect: Dialect,
+        relation: Relation<'_>,
+        event: Counted,
+        times: u32,
+    ) {
         let s = &self.streams[stream];
         let key = BinKey {
             minute: s.minute,
@@ -605,7 +770,7 @@ impl Worker {
         match relation {
             Relation::None => self.count(stream, event, times),
             Relation::Hold(id) => {
-                let id = identifier(&self.servers[s.server as usize], id);
+                let id = identifier(&self.servers[s.server as usize], dialect, id);
                 let held = Held {
                     key,
                     kind: event.kind,
@@ -619,7 +784,7 @@ impl Worker {
                 }
             }
             Relation::Cancel(id) => {
-                let id = identifier(&self.servers[s.server as usize], id);
+                let id = identifier(&self.servers[s.server as usize], dialect, id);
                 self.count(stream, event, times);
                 if let Some(held) = self.memory.cancel(id, key, most) {
                     self.take_back(held);
@@ -679,9 +844,7 @@ impl Worker {
         let mut map = Vec::with_capacity(later.streams.len());
         for s in &later.streams {
             let server = self.server_by_name(&later.servers[s.server as usize]);
-            let Some(mine) = self.stream_of(server, s.clock) else {
-                continue;
-            };
+            let mine = self.stream_of(server, s.clock);
             let shift = if s.clock == Clock::Yearless { year_shift } else { 0 };
             let segments = self.streams[mine].course.segments_for(s.clock, &s.course, shift);
             map.push(Moved {
@@ -861,9 +1024,10 @@ fn add(bin: &mut OpenBin, event: Counted, times: u32, clients: usize, names_most
     }
 }
 
-fn identifier(server: &str, id: &[u8]) -> u64 {
+fn identifier(server: &str, dialect: Dialect, id: &[u8]) -> u64 {
+    // Identifiers are the daemons' own (a queue id, a pid): those of two daemons do not mix.
     fold(
-        name_hash(server.as_bytes()),
+        name_hash(server.as_bytes()) ^ ((dialect as u64) << 56),
         name_hash(id) ^ 0x9e37_79b9_7f4a_7c15,
     )
 }

@@ -1,0 +1,201 @@
+//! The promise of DESIGN section 1: merge(count(a), count(b)) = count(ab), for any split of any lines.
+//!
+//! Lines of several servers, dialects and clocks, with repetitions, held and cancelled events, New Year
+//! and times out of order, are counted in one go, in parts that are joined, and by `scan` with several
+//! threads. The tables must be equal, row for row.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use seismolog_core::count::worker::Worker;
+use seismolog_core::count::{Limits, Options};
+
+/// What a table says of one key.
+type Rows = BTreeMap<String, String>;
+
+fn options() -> Options {
+    Options {
+        state: true,
+        inside: vec![seismolog_core::count::address::Prefix::parse("10.0.0.0/8").expect("valid")],
+        ..Options::default()
+    }
+}
+
+/// The rows of a worker whose later parts have been joined.
+fn rows(worker: &mut Worker, later: Vec<seismolog_core::count::worker::Joined>) -> (Rows, Rows, String) {
+    worker.seal_all();
+    let place = |w: &Worker, key: seismolog_core::count::bins::BinKey| {
+        let (server, clock, _) = w.stream(key.stream).expect("a stream of the worker");
+        format!(
+            "{:?} {} {} {}",
+            clock, w.servers[server as usize], key.minute, key.segment
+        )
+    };
+    let mut clients = Rows::new();
+    let own = std::mem::take(&mut worker.columns);
+    let parts = std::iter::once((&own, worker.clients.arena()))
+        .chain(later.iter().map(|j| (&j.columns, j.arena.arena())));
+    for (columns, arena) in parts {
+        let mut at = 0;
+        let mut from = 0usize;
+        for run in &columns.runs {
+            for _ in 0..run.rows {
+                let view = columns.client[at].to_le_bytes();
+                let length = u32::from_le_bytes(view[..4].try_into().expect("four bytes")) as usize;
+                let text = if length <= 12 {
+                    view[4..4 + length].to_vec()
+                } else {
+                    let offset = u32::from_le_bytes(view[12..].try_into().expect("four bytes")) as usize;
+                    arena[offset..offset + length].to_vec()
+                };
+                let key = format!(
+                    "{} {:?} {}",
+                    place(worker, run.key),
+                    run.kind,
+                    String::from_utf8_lossy(&text)
+                );
+                let types: Vec<u16> = columns.types.iter().map(|t| t[at]).collect();
+                let end = columns.state_end[at] as usize;
+                let value = format!(
+                    "{} {types:?} {} {:?}",
+                    columns.count[at],
+                    columns.distinct[at],
+                    &columns.state[from..end]
+                );
+                from = end;
+                assert!(clients.insert(key.clone(), value).is_none(), "twice: {key}");
+                at += 1;
+            }
+        }
+        assert_eq!(at, columns.count.len());
+    }
+    let mut traffic = Rows::new();
+    for row in &worker.traffic {
+        let key = format!(
+            "{} {:?} {:?} {}",
+            place(worker, row.key),
+            row.kind,
+            row.query_type,
+            row.side
+        );
+        let value = format!(
+            "{} {} {:?} {:?} {:?} {:?}",
+            row.count, row.recipients, row.clients, row.names, row.client_state, row.name_state
+        );
+        assert!(traffic.insert(key.clone(), value).is_none(), "twice: {key}");
+    }
+    (
+        clients,
+        traffic,
+        format!("{:?} {:?}", worker.full_tally(), worker.years()),
+    )
+}
+
+fn count(parts: &[Vec<String>]) -> (Rows, Rows, String) {
+    let limits = Limits::default();
+    let mut joined = Vec::new();
+    let mut whole: Option<Worker> = None;
+    for part in parts {
+        let mut worker = Worker::new(&options(), &limits);
+        worker.lines(part.join("\n").as_bytes());
+        match &mut whole {
+            None => whole = Some(worker),
+            Some(first) => joined.push(first.join(worker)),
+        }
+    }
+    rows(&mut whole.expect("at least one part"), joined)
+}
+
+fn address() -> impl Strategy<Value = String> {
+    prop_oneof![
+        (0u8..4, 0u8..4).prop_map(|(a, b)| format!("10.0.{a}.{b}")),
+        (0u8..4).prop_map(|a| format!("192.0.2.{a}")),
+        (0u16..4).prop_map(|a| format!("2001:db8::{a:x}")),
+    ]
+}
+
+fn message() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => (address(), 0u8..6, prop_oneof![Just("A"), Just("MX"), Just("PTR"), Just("AAAA")])
+            .prop_map(|(c, n, t)| format!("named[7]: client {c}#53: query: n{n}.example IN {t} +")),
+        1 => (address(), 0u8..4).prop_map(|(c, q)| format!(
+            "sendmail[9]: q{q}: from=<a@example.jp>, size=1, class=0, nrcpts=2, msgid=<m>, proto=ESMTP, daemon=MTA, relay=h [{c}]"
+        )),
+        1 => (0u8..4).prop_map(|q| format!(
+            "sendmail[9]: q{q}: from=<a@example.jp>, size=1, class=0, nrcpts=1, msgid=<m>, proto=ESMTP, daemon=MTA, relay=localhost [127.0.0.1]"
+        )),
+        1 => (0u8..4).prop_map(|q| format!(
+            "sendmail[8]: x{q}: to=<b@example.org>, delay=00:00:01, mailer=relay, relay=[127.0.0.1] [127.0.0.1], dsn=2.0.0, stat=Sent (q{q} Message accepted for delivery)"
+        )),
+        1 => (0u8..4, address()).prop_map(|(p, c)| format!("popper[{p}]: Stats: joe 0 0 3 4567 host {c}")),
+        1 => (1u8..5).prop_map(|n| format!("last message repeated {n} times")),
+        1 => (1u8..5, address()).prop_map(|(n, c)| format!(
+            "named[7]: message repeated {n} times: [ client {c}#53: query: r.example IN A +]"
+        )),
+        1 => Just("cron[1]: something else".to_owned()),
+    ]
+}
+
+/// Lines around a moment, minutes apart, a few out of order.
+fn lines() -> impl Strategy<Value = Vec<String>> {
+    let clock = prop_oneof![Just((7u32, 15u32)), Just((12, 31))];
+    (
+        clock,
+        proptest::collection::vec((0u32..2, 0u32..3, 0u32..3, message()), 1..60),
+    )
+        .prop_map(|((month, day), steps)| {
+            let mut minute = 23 * 60 + 40;
+            steps
+                .into_iter()
+                .map(|(server, ahead, back, message)| {
+                    minute += ahead;
+                    let at = minute - back.min(minute);
+                    let (month, day, of_day) = match (at / 1440, month) {
+                        (0, _) => (month, day, at),
+                        (_, 12) => (1, at / 1440, at % 1440),
+                        (days, _) => (month, day + days, at % 1440),
+                    };
+                    let name = [
+                        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+                    ][month as usize - 1];
+                    format!(
+                        "{name} {day:>2} {:02}:{:02}:01 ns{server} {message}",
+                        of_day / 60,
+                        of_day % 60
+                    )
+                })
+                .collect()
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_split_counts_like_the_whole(lines in lines(), cuts in proptest::collection::vec(0usize..60, 0..4)) {
+        let mut cuts: Vec<usize> = cuts.into_iter().map(|c| c.min(lines.len())).collect();
+        cuts.sort_unstable();
+        let mut parts = Vec::new();
+        let mut from = 0;
+        for cut in cuts {
+            parts.push(lines[from..cut].to_vec());
+            from = cut;
+        }
+        parts.push(lines[from..].to_vec());
+        let whole = count(&[lines]);
+        let joined = count(&parts);
+        prop_assert_eq!(&whole.0, &joined.0);
+        prop_assert_eq!(&whole.1, &joined.1);
+        prop_assert_eq!(&whole.2, &joined.2);
+    }
+
+    /// The caches in front of the header parser change nothing: a worker that sees each line alone
+    /// (and so never hits them) counts the same.
+    #[test]
+    fn the_fast_way_is_the_slow_way(lines in lines()) {
+        let whole = count(&[lines.clone()]);
+        let alone: Vec<Vec<String>> = lines.into_iter().map(|l| vec![l]).collect();
+        let joined = count(&alone);
+        prop_assert_eq!(whole.0, joined.0);
+    }
+}
