@@ -267,6 +267,9 @@ class Archive(Section):
             "*.tgz",
             "*.zip",
             "*.html",
+            "*.md",
+            "*.toml",
+            "truth.json",
             "*.json.tmp",
         ],
         description="Names in a folder that are no logs. They are named in the summary, and read where they are "

@@ -153,7 +153,8 @@ impl QueryType {
 ///
 /// A few daemons write one thing twice. The rule is kept free of order: an event under
 /// [`Memory::Hold`] counts unless somewhere in the server's log a [`Memory::Cancel`] of the same
-/// identifier stands. Each cancel takes back one hold. Matching is done by the counter, within
+/// identifier stands. Each cancel takes back one hold. A refusal takes back refusals only, any other
+/// event takes back what is no refusal. Matching is done by the counter, within
 /// [`crate::count::memory::HORIZON_SECONDS`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Memory<'a> {

@@ -194,9 +194,18 @@ mod tests {
     fn the_bound_holds_and_is_counted() {
         let mut m = Memory::default();
         for i in 0..1000 {
-            assert!(m.hold(i, held(i as i64), 64));
+            assert!(m.hold(i, held(i as i64 % 30), 64));
         }
         assert!(m.len() <= 64);
         assert_eq!(m.evicted as usize + m.len(), 1000);
+    }
+
+    #[test]
+    fn what_is_past_the_horizon_is_no_loss() {
+        let mut m = Memory::default();
+        for i in 0..1000 {
+            assert_eq!(m.cancel(i, at(i as i64 * 10), 64), None);
+        }
+        assert_eq!((m.len() <= 64, m.evicted), (true, 0));
     }
 }

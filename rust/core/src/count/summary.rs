@@ -167,7 +167,7 @@ mod tests {
     fn of(names: &[u16], size: usize) -> Summary {
         let items = names
             .iter()
-            .map(|n| ((name_hash(&n.to_le_bytes()) >> 32) as u32, 1))
+            .map(|n| ((name_hash(n.to_string().as_bytes()) >> 32) as u32, 1))
             .collect();
         let mut s = Summary { level: 0, items };
         s.settle(size);

@@ -770,7 +770,7 @@ impl Worker {
         match relation {
             Relation::None => self.count(stream, event, times),
             Relation::Hold(id) => {
-                let id = identifier(&self.servers[s.server as usize], dialect, id);
+                let id = identifier(&self.servers[s.server as usize], dialect, event.kind, id);
                 let held = Held {
                     key,
                     kind: event.kind,
@@ -784,7 +784,7 @@ impl Worker {
                 }
             }
             Relation::Cancel(id) => {
-                let id = identifier(&self.servers[s.server as usize], dialect, id);
+                let id = identifier(&self.servers[s.server as usize], dialect, event.kind, id);
                 self.count(stream, event, times);
                 if let Some(held) = self.memory.cancel(id, key, most) {
                     self.take_back(held);
@@ -1024,10 +1024,12 @@ fn add(bin: &mut OpenBin, event: Counted, times: u32, clients: usize, names_most
     }
 }
 
-fn identifier(server: &str, dialect: Dialect, id: &[u8]) -> u64 {
-    // Identifiers are the daemons' own (a queue id, a pid): those of two daemons do not mix.
+fn identifier(server: &str, dialect: Dialect, kind: Kind, id: &[u8]) -> u64 {
+    // Identifiers are the daemons' own (a queue id, a pid): those of two daemons do not mix. A message
+    // that was accepted for some recipients and refused for others bears one identifier for both.
+    let group = ((dialect as u64) << 1) | u64::from(kind == Kind::SmtpRejected);
     fold(
-        name_hash(server.as_bytes()) ^ ((dialect as u64) << 56),
+        name_hash(server.as_bytes()) ^ (group << 56),
         name_hash(id) ^ 0x9e37_79b9_7f4a_7c15,
     )
 }

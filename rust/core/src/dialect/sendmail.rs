@@ -69,7 +69,7 @@ pub fn parse<'a>(program: &'a [u8], _pid: &'a [u8], message: &'a [u8]) -> Verdic
         return acceptance(id, rest);
     }
     if let Some(rest) = rest.strip_prefix(b"ruleset=") {
-        return ruleset(rest);
+        return ruleset(id, rest);
     }
     other(rest)
 }
@@ -117,8 +117,15 @@ fn acceptance<'a>(id: &'a [u8], rest: &'a [u8]) -> Verdict<'a> {
     };
     let client = rfind(tail, b", relay=").map_or(&b""[..], |at| last_bracket(&tail[at..]));
     if recipients == 0 {
+        // Where a rule set refused the recipients, its lines have counted already.
+        let memory = if id.is_empty() {
+            Memory::None
+        } else {
+            Memory::Hold(id)
+        };
         return Verdict::Event(Event {
             client,
+            memory,
             ..Event::new(Kind::SmtpRejected)
         });
     }
@@ -210,7 +217,7 @@ fn accepted_as(response: &[u8]) -> Option<&[u8]> {
 }
 
 /// `ruleset=check_rcpt, arg1=<a>, [arg2=,] relay=host [1.2.3.4], reject=550 …`
-fn ruleset(rest: &[u8]) -> Verdict<'_> {
+fn ruleset<'a>(id: &'a [u8], rest: &'a [u8]) -> Verdict<'a> {
     let Some(at) = find(rest, b", ") else {
         return Verdict::Unmatched("ruleset without arguments");
     };
@@ -231,8 +238,15 @@ fn ruleset(rest: &[u8]) -> Verdict<'_> {
     };
     let head = &rest[..reject];
     let client = rfind(head, b", relay=").map_or(&b""[..], |at| last_bracket(&head[at..]));
+    // The `from=` line that ends a message without recipients is not one refusal more.
+    let memory = if id.is_empty() || id == b"NOQUEUE" {
+        Memory::None
+    } else {
+        Memory::Cancel(id)
+    };
     Verdict::Event(Event {
         client,
+        memory,
         ..Event::new(Kind::SmtpRejected)
     })
 }
