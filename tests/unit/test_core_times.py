@@ -6,6 +6,7 @@ import gzip
 import os
 import struct
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -345,7 +346,7 @@ def test_rising_times_land_where_zoneinfo_says(
         moments.append(moments[-1] + timedelta(seconds=step))
     local = [m.astimezone(ZoneInfo(zone)) for m in moments]
     stamps = [SHAPES[shape].format(t, t.isoformat()[19:]) for t in local]
-    folds = any(t.utcoffset() != u.utcoffset() for t, u in zip(local, local[1:], strict=False))
+    folds = any(t.utcoffset() != u.utcoffset() for t, u in pairwise(local))
     if shape != "offset" and (starts_in_second_pass(local) or (folds and zone == "Australia/Lord_Howe")):
         # Nothing in the text tells that the first pass is over; a fold of half an hour is smaller than a late line.
         return
@@ -365,5 +366,5 @@ def test_rising_times_land_where_zoneinfo_says(
 def starts_in_second_pass(local: list[datetime]) -> bool:
     """Whether a time is in the second pass though the text never steps back (its first pass has no line)."""
     naive = [t.replace(tzinfo=None, fold=0) for t in local]
-    steps_back = any(b < a - timedelta(minutes=30) for a, b in zip(naive, naive[1:], strict=False))
+    steps_back = any(b < a - timedelta(minutes=30) for a, b in pairwise(naive))
     return any(t.fold for t in local) and not steps_back
