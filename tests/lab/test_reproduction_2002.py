@@ -84,8 +84,9 @@ def read(folder: Path, truth: simulate.Truth) -> Day:
     options = ScanOptions(timezone=truth.timezone, inside=("133.95.0.0/16",))
     scan = _core.scan([str(path) for path in files], **options.arguments())
     assert [source["error"] for source in scan.sources] == [None] * len(files)
-    # syslogd's marks are the only lines that no dialect knows.
-    assert scan.summary["unmatched"] == 2 * 72 * truth.parameters["days"]
+    # syslogd's marks are understood, and count as nothing.
+    assert scan.summary["unmatched"] == 0
+    assert scan.summary["ignored"] >= 2 * 72 * truth.parameters["days"]
     frames = {
         name: frame.with_columns(pl.col("count").cast(pl.Int64))
         for name, frame in plain_frames(scan, _core.KINDS).items()
@@ -139,6 +140,7 @@ def test_2_counts_by_event_are_the_truth_in_every_bin(july: Day) -> None:
         july.traffic.group_by("server", "kind", pl.col("bin_start").dt.truncate("10m"))
         .agg(pl.col("count").sum())
         .filter(pl.col("count") > 0)
+        .with_columns(pl.col("server", "kind").cast(pl.String))  # an Enum sorts in the order of its codes
         .sort("server", "kind", "bin_start")
     )
     truth = (
