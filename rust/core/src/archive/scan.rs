@@ -138,7 +138,7 @@ pub fn scan(sources: &[Source], options: &ScanOptions, progress: &Progress) -> R
     let mut files: Vec<FileState> = Vec::new();
     for (file, source) in sources.iter().enumerate() {
         let parts = if source.compression == Compression::Plain && source.regular && threads > 1 {
-            (source.bytes / PART_LEAST).clamp(1, threads as u64 * 2)
+            (source.bytes / PART_LEAST).clamp(1, threads as u64)
         } else {
             1
         };

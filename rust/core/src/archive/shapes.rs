@@ -49,37 +49,75 @@ pub fn shape_of(program: &str, message: &[u8]) -> String {
     out
 }
 
+/// What parts a mail address from what stands around it.
+const AROUND_MAIL: &[char] = &['<', '>', ',', ';', '"', '\'', '(', ')', '[', ']', '=', '`'];
+
 /// Replaces what varies in a word.
 fn mark(word: &str, out: &mut String) {
-    let core = word.trim_matches(|c: char| c.is_ascii_punctuation());
-    let digits = core.bytes().filter(u8::is_ascii_digit).count();
-    let hex = core.len() >= 6 && core.bytes().all(|b| b.is_ascii_hexdigit()) && digits > 0;
-    let marked = if core.parse::<std::net::IpAddr>().is_ok() {
-        Some("ADDR")
-    } else if core.contains('@') {
-        Some("MAIL")
-    } else if hex {
-        Some("HEX")
-    } else {
-        None
-    };
-    if let (Some(m), Some(at)) = (marked, word.find(core)) {
-        out.push_str(&word[..at]);
-        out.push_str(m);
-        out.push_str(&word[at + core.len()..]);
-        return;
-    }
-    let mut in_digits = false;
-    for c in word.chars().take(60) {
-        if c.is_ascii_digit() {
-            if !in_digits {
-                out.push('#');
-            }
-            in_digits = true;
+    let mut rest = word;
+    while let Some(at) = rest.find('@') {
+        let start = rest[..at].rfind(AROUND_MAIL).map_or(0, |p| p + 1);
+        let end = rest[at..].find(AROUND_MAIL).map_or(rest.len(), |p| at + p);
+        pieces(&rest[..start], out);
+        if start < at && at + 1 < end {
+            out.push_str("MAIL");
         } else {
-            in_digits = false;
-            out.push(c);
+            pieces(&rest[start..end], out);
         }
+        rest = &rest[end..];
+    }
+    pieces(rest, out);
+}
+
+/// Replaces what varies in a part of a word without mail addresses.
+fn pieces(part: &str, out: &mut String) {
+    let inner = |c: char| c.is_alphanumeric() || matches!(c, '.' | ':' | '-' | '_');
+    let mut rest = part;
+    while let Some(first) = rest.chars().next() {
+        let end = if inner(first) {
+            rest.find(|c| !inner(c)).unwrap_or(rest.len())
+        } else {
+            first.len_utf8()
+        };
+        let (piece, after) = rest.split_at(end);
+        rest = after;
+        let core = piece.trim_end_matches(['.', ':']);
+        if core.parse::<std::net::IpAddr>().is_ok() {
+            out.push_str("ADDR");
+        } else if core.parse::<std::net::SocketAddr>().is_ok() {
+            out.push_str("ADDR:#");
+        } else if is_identifier(core) {
+            out.push_str("ID");
+        } else {
+            digits(core, out);
+        }
+        out.push_str(&piece[core.len()..]);
+    }
+}
+
+/// Whether a piece is the name of one message, session or address in memory: letters and digits mixed.
+fn is_identifier(piece: &str) -> bool {
+    let plain = piece.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let number = piece.bytes().filter(u8::is_ascii_digit).count();
+    let changes = piece
+        .as_bytes()
+        .windows(2)
+        .filter(|w| matches!(w, [a, b] if a.is_ascii_digit() != b.is_ascii_digit()))
+        .count();
+    let hex = piece.bytes().all(|b| b.is_ascii_hexdigit());
+    plain && piece.len() >= 6 && number > 0 && number < piece.len() && (hex || (number >= 2 && changes >= 3))
+}
+
+/// Every number becomes one mark.
+fn digits(piece: &str, out: &mut String) {
+    let mut within = false;
+    for c in piece.chars().take(60) {
+        if !c.is_ascii_digit() {
+            out.push(c);
+        } else if !within {
+            out.push('#');
+        }
+        within = c.is_ascii_digit();
     }
 }
 
@@ -218,9 +256,25 @@ mod tests {
             shape_of("sshd", b"Accepted password for root from 192.0.2.7 port 4711"),
             "sshd: Accepted password for root from ADDR port #"
         );
+        let x = |message: &[u8]| shape_of("", message);
+        assert_eq!(x(b"[192.0.2.7] 3F2A9C <joe@example.org>"), "[ADDR] ID <MAIL>");
         assert_eq!(
-            shape_of("x", b"[192.0.2.7] 3F2A9C <joe@example.org>"),
-            "x: [ADDR] HEX <MAIL>"
+            x(b"client @0x7fb13400eec0 192.0.2.1#61977 (a):"),
+            "client @ID ADDR## (a):"
         );
+        assert_eq!(
+            x(b"relay=a.b[2001:db8::7]:25, 192.0.2.1:53."),
+            "relay=a.b[ADDR]:#, ADDR:#."
+        );
+        assert_eq!(x(b"arg1=<a+b@c.d>,<e@f> @ x@"), "arg#=<MAIL>,<MAIL> @ x@");
+        assert_eq!(
+            x(b"id=1mo13H-003rK8-54 4RbXyz3Cq4z9sT2 g6F900Qx002101"),
+            "id=ID ID ID"
+        );
+        assert_eq!(
+            x(b"22.10.1999 18:00:01 version-2 12345678"),
+            "#.#.# #:#:# version-# #"
+        );
+        assert_eq!(x("ä1ö ☃".as_bytes()), "ä#ö ☃");
     }
 }

@@ -7,7 +7,6 @@
 
 use crate::event::{Kind, QueryType};
 
-use super::hash::prefetch;
 use super::intern::Interner;
 
 /// Identity of a bin within a partial result.
@@ -62,20 +61,6 @@ impl KindTable {
         }
     }
 
-    /// Asks for the pointer to a client's row.
-    #[inline(always)]
-    pub fn prefetch_slot(&self, client: u32) {
-        prefetch(&self.slots, client as usize);
-    }
-
-    /// Asks for a client's row.
-    #[inline(always)]
-    pub fn prefetch_row(&self, client: u32) {
-        if let Some(&slot) = self.slots.get(client as usize) {
-            prefetch(&self.rows, slot as usize);
-        }
-    }
-
     #[inline(never)]
     fn new_row(&mut self, client: u32) -> usize {
         let slot = self.rows.len();
@@ -98,8 +83,9 @@ impl KindTable {
         }
     }
 
-    fn release(&mut self) {
-        self.slots = Vec::new();
+    /// Gives the slots away; they come back when the table is written to again.
+    fn release(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.slots)
     }
 }
 
@@ -131,6 +117,58 @@ pub struct OpenBin {
     fold_at: usize,
     /// A counter stood at its largest value.
     pub saturated: bool,
+}
+
+/// Memory of sealed bins for the next ones: fresh memory costs a page fault each 4 KiB.
+#[derive(Default)]
+pub struct Pool {
+    tables: Vec<Box<KindTable>>,
+    slots: Vec<Vec<u32>>,
+    asked: Vec<Vec<Asked>>,
+}
+
+/// Pieces of each sort that a pool keeps, and the largest that it keeps (in elements).
+const POOL_MOST: usize = 64;
+const POOL_PIECE_MOST: usize = 1 << 16;
+
+impl Pool {
+    /// A table without rows.
+    #[must_use]
+    pub fn table(&mut self) -> Box<KindTable> {
+        let mut table = self.tables.pop().unwrap_or_default();
+        if table.slots.is_empty() {
+            table.slots = self.slots.pop().unwrap_or_default();
+        }
+        table
+    }
+
+    /// A list of queries without elements.
+    #[must_use]
+    pub fn asked(&mut self) -> Vec<Asked> {
+        self.asked.pop().unwrap_or_default()
+    }
+
+    fn keep_slots(&mut self, slots: Vec<u32>) {
+        // What stands in old slots does no harm: a slot is right only if its row points back.
+        if self.slots.len() < POOL_MOST && !slots.is_empty() && slots.len() <= 4 * POOL_PIECE_MOST {
+            self.slots.push(slots);
+        }
+    }
+
+    /// Takes the memory of a sealed bin.
+    pub fn keep(&mut self, bin: OpenBin) {
+        for mut table in bin.tables.into_iter().flatten() {
+            if self.tables.len() < POOL_MOST && table.rows.capacity() <= POOL_PIECE_MOST {
+                table.rows.clear();
+                self.tables.push(table);
+            }
+        }
+        let mut asked = bin.asked;
+        if self.asked.len() < POOL_MOST && asked.capacity() <= POOL_PIECE_MOST {
+            asked.clear();
+            self.asked.push(asked);
+        }
+    }
 }
 
 /// Folding starts here; below, duplicates cost less than looking for them.
@@ -207,11 +245,10 @@ impl OpenBin {
     }
 
     /// Gives back the memory that only a busy bin needs.
-    pub fn cool(&mut self) {
+    pub fn cool(&mut self, pool: &mut Pool) {
         for table in self.tables.iter_mut().flatten() {
-            table.release();
+            pool.keep_slots(table.release());
         }
-        self.asked.shrink_to_fit();
     }
 
     /// Adds a later part of the same bin, counted by a worker with another client table.

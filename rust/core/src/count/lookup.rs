@@ -158,6 +158,61 @@ impl TimeCache {
     }
 }
 
+/// Whether a message may be a repetition, which the full way must look at.
+#[inline(always)]
+#[must_use]
+pub fn is_repetition(message: &[u8]) -> bool {
+    matches!(message.first(), Some(b'm' | b'l'))
+        && (message.starts_with(b"message repeated ") || message.starts_with(b"last message "))
+}
+
+/// The positions of the line ends of a block, found 32 bytes at a time.
+pub struct LineEnds<'b> {
+    block: &'b [u8],
+    /// Start of the window after the current one.
+    next: usize,
+    /// Line ends of the current window that have not been given out.
+    bits: u32,
+}
+
+impl<'b> LineEnds<'b> {
+    /// At the start of a block.
+    #[must_use]
+    pub fn new(block: &'b [u8]) -> Self {
+        LineEnds {
+            block,
+            next: 0,
+            bits: 0,
+        }
+    }
+
+    /// The next line end.
+    #[inline(always)]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "kept out of the iterator machinery on purpose: the hottest loop"
+    )]
+    pub fn next(&mut self) -> Option<usize> {
+        while self.bits == 0 {
+            let Some(window) = self
+                .block
+                .get(self.next..)
+                .and_then(|rest| rest.first_chunk::<32>())
+            else {
+                let rest = self.block.get(self.next..)?;
+                let at = rest.iter().position(|&b| b == b'\n')?;
+                self.next += at + 1;
+                return Some(self.next - 1);
+            };
+            self.bits = positions(window, b'\n');
+            self.next += 32;
+        }
+        let at = self.bits.trailing_zeros() as usize;
+        self.bits &= self.bits - 1;
+        Some(self.next - 32 + at)
+    }
+}
+
 /// What host and program of a line mean.
 #[derive(Clone, Copy, Debug)]
 pub struct Tag {
@@ -173,8 +228,23 @@ pub struct Tag {
 const WINDOW: usize = 48;
 const PLACES: usize = 64;
 
+/// A whole text between time and message (`ns1 named[1201]: `), pid and all: most lines of a busy daemon
+/// repeat it to the letter.
+#[derive(Clone, Copy)]
+struct Whole {
+    /// The text, up to 48 bytes.
+    text: [u8; WINDOW],
+    length: u8,
+    head_length: u8,
+    tag: Tag,
+}
+
+/// Places for whole texts, by their first bytes (the host name).
+const WHOLE_PLACES: usize = 16;
+
 /// Host and program texts seen, by hash.
 pub struct TagCache {
+    whole: [Option<Whole>; WHOLE_PLACES],
     tags: Vec<Option<Tag>>,
     /// What stands between time and message in BIND's own channels (`queries: info: `).
     literal: Vec<u8>,
@@ -184,6 +254,7 @@ pub struct TagCache {
 impl Default for TagCache {
     fn default() -> Self {
         TagCache {
+            whole: [None; WHOLE_PLACES],
             tags: vec![None; PLACES],
             literal: Vec::new(),
             literal_tag: None,
@@ -271,11 +342,33 @@ fn place(head: &[u8]) -> usize {
     (super::hash::fold(load8(head, 0) ^ (n as u64), last ^ 0x9e37_79b9_7f4a_7c15) as usize) & (PLACES - 1)
 }
 
+#[inline(always)]
+fn whole_place(rest: &[u8]) -> usize {
+    (load8(rest, 0).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60) as usize
+}
+
+/// Whether `text` begins with `before`, eight bytes at a time.
+#[inline(always)]
+fn same(before: &[u8], text: &[u8; WINDOW]) -> bool {
+    let n = before.len();
+    if n < 8 {
+        return false;
+    }
+    let mut at = 0;
+    while at + 8 < n {
+        if load8(before, at) != load8(text, at) {
+            return false;
+        }
+        at += 8;
+    }
+    load8(before, n - 8) == load8(text, n - 8)
+}
+
 impl TagCache {
     /// Takes the text after the time apart, if its head has been seen.
     #[inline(always)]
     #[must_use]
-    pub fn find<'a>(&self, rest: &'a [u8], bind: bool) -> Option<Found<'a>> {
+    pub fn find<'a>(&mut self, rest: &'a [u8], bind: bool) -> Option<Found<'a>> {
         if bind {
             let tag = self.literal_tag?;
             let message = rest.strip_prefix(self.literal.as_slice())?;
@@ -288,15 +381,50 @@ impl TagCache {
                 message,
             });
         }
+        let whole = &self.whole[whole_place(rest)];
+        if let Some(w) = whole
+            && let Some((before, message)) = rest.split_at_checked(w.length as usize)
+            && same(before, &w.text)
+        {
+            let program = before.get(w.tag.program_from as usize..w.head_length as usize)?;
+            let pid = if w.length > w.head_length + 3 {
+                before.get(w.head_length as usize + 1..w.length as usize - 3)?
+            } else {
+                &rest[..0]
+            };
+            return Some(Found {
+                tag: w.tag,
+                program,
+                pid,
+                message,
+            });
+        }
+        self.find_head(rest)
+    }
+
+    #[inline(never)]
+    fn find_head<'a>(&mut self, rest: &'a [u8]) -> Option<Found<'a>> {
         let end = head_end(rest)?;
         let head = rest.get(..end)?;
-        let tag = self.tags.get(place(head))?.as_ref()?;
+        let tag = *self.tags.get(place(head))?.as_ref()?;
         if tag.head.get(..tag.head_length as usize)? != head {
             return None;
         }
         let (pid, message) = after_head(rest, end)?;
+        let length = rest.len() - message.len();
+        if let Some(before) = rest.get(..length).filter(|b| b.len() <= WINDOW) {
+            let mut text = [0; WINDOW];
+            text[..length].copy_from_slice(before);
+            let whole = Whole {
+                text,
+                length: length as u8,
+                head_length: end as u8,
+                tag,
+            };
+            self.whole[whole_place(rest)] = Some(whole);
+        }
         Some(Found {
-            tag: *tag,
+            tag,
             program: head.get(tag.program_from as usize..)?,
             pid,
             message,

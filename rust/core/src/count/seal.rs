@@ -102,7 +102,7 @@ impl Sealer {
     /// Turns a bin into rows.
     pub fn seal(
         &mut self,
-        mut bin: OpenBin,
+        bin: &mut OpenBin,
         clients: &Interner,
         options: &Options,
         limits: &Limits,

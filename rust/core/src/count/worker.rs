@@ -9,10 +9,10 @@ use crate::event::{Event, Kind, Memory as Relation, QueryType, Verdict};
 use crate::syslog::header::{self, Clock, Header, Scratch};
 use crate::syslog::repeat;
 
-use super::bins::{BinKey, KindTable, OpenBin};
+use super::bins::{BinKey, OpenBin, Pool};
 use super::hash::{fold, name_hash};
 use super::intern::{Interner, NONE};
-use super::lookup::{TagCache, TimeCache};
+use super::lookup::{LineEnds, TagCache, TimeCache, is_repetition};
 use super::memory::{Half, Held, Memory};
 use super::seal::{ClientColumns, Sealer, TrafficRow};
 use super::timeline::{Course, YEAR_MINUTES, Years};
@@ -80,43 +80,13 @@ struct Counted {
     recipients: u32,
 }
 
-/// Lines whose counting is put off until their memory is in the cache.
-const BATCH: usize = 64;
-
-/// A line that waits to be counted.
+/// An event that waits for its client's place in the table to come into the cache.
 #[derive(Clone, Copy)]
 struct Waiting<'b> {
-    stream: u32,
-    last: WaitingLast,
+    stream: usize,
     client_hash: u64,
     spelling: &'b [u8],
     event: Counted,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum WaitingLast {
-    Event,
-    Ignored,
-    Unmatched,
-}
-
-impl Waiting<'_> {
-    fn mark(stream: usize, last: WaitingLast) -> Self {
-        let event = Counted {
-            kind: Kind::DnsQuery,
-            client: NONE,
-            query_type: QueryType::Other,
-            hash: 0,
-            recipients: 0,
-        };
-        Waiting {
-            stream: stream as u32,
-            last,
-            client_hash: 0,
-            spelling: b"",
-            event,
-        }
-    }
 }
 
 /// A repeated line whose predecessor stands before this part.
@@ -163,6 +133,7 @@ pub struct Worker {
     /// Rows of sealed bins.
     pub traffic: Vec<TrafficRow>,
     sealer: Sealer,
+    pool: Pool,
     /// What became of the lines, but for the counters kept below.
     pub tally: Tally,
     by_dialect: [u64; 32],
@@ -201,6 +172,7 @@ impl Worker {
             columns: ClientColumns::default(),
             traffic: Vec::new(),
             sealer: Sealer::default(),
+            pool: Pool::default(),
             tally: Tally::default(),
             by_dialect: [0; 32],
             matched: 0,
@@ -251,33 +223,39 @@ impl Worker {
 
     /// Reads complete lines (the last may lack its end).
     pub fn lines(&mut self, block: &[u8]) {
-        let mut batch = Vec::with_capacity(BATCH);
+        let mut waiting = None;
         let mut from = 0;
-        for end in memchr::memchr_iter(b'\n', block) {
+        let mut ends = LineEnds::new(block);
+        while let Some(end) = ends.next() {
             if let Some(line) = block.get(from..end) {
-                self.line_into(line, &mut batch);
+                self.line_behind(line, &mut waiting);
             }
             from = end + 1;
         }
         if let Some(line) = block.get(from..)
             && !line.is_empty()
         {
-            self.line_into(line, &mut batch);
+            self.line_behind(line, &mut waiting);
         }
-        self.flush(&mut batch);
+        self.count_waiting(&mut waiting);
     }
 
     /// Reads one line.
     pub fn line(&mut self, line: &[u8]) {
-        let mut batch = Vec::new();
-        self.line_into(line, &mut batch);
-        self.flush(&mut batch);
+        let mut waiting = None;
+        self.line_behind(line, &mut waiting);
+        self.count_waiting(&mut waiting);
     }
 
+    /// Reads a line, and counts the event that waits. The event of this line then waits in its place: by
+    /// the time it is counted, its client's place in the table has come into the cache.
     #[inline(always)]
-    fn line_into<'b>(&mut self, line: &'b [u8], batch: &mut Vec<Waiting<'b>>) {
+    fn line_behind<'b>(&mut self, line: &'b [u8], waiting: &mut Option<Waiting<'b>>) {
         self.tally.lines += 1;
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let line = match line {
+            [rest @ .., b'\r'] => rest,
+            _ => line,
+        };
         if let Some(time) = &self.times[0]
             && let Some(at) = time.matches(line)
             && let Some(rest) = line.get(at..)
@@ -285,126 +263,70 @@ impl Worker {
             let (clock, minute, bind) = (time.clock, time.minute, time.is_bind());
             if let Some(found) = self.tags.find(rest, bind)
                 && let Some(dialect) = found.tag.dialect
-                && !found.message.starts_with(b"message repeated ")
-                && !found.message.starts_with(b"last message ")
+                && !is_repetition(found.message)
             {
                 let stream = self.stream_of(found.tag.server, clock);
                 if self.streams[stream].minute != minute_of(clock, minute, &self.years) {
-                    self.flush(batch);
+                    self.count_waiting(waiting);
                     self.turn(stream, clock, minute);
                 }
                 self.by_dialect[dialect as usize] += 1;
-                let verdict = dialect.parse(found.program, found.pid, found.message);
-                if self.need_client {
-                    self.enqueue(stream, dialect, verdict, batch);
-                } else {
-                    self.verdict(stream, dialect, verdict, 1);
+                match dialect.parse(found.program, found.pid, found.message) {
+                    Verdict::Event(event) if event.memory == Relation::None && self.need_client => {
+                        let client_hash = self.clients.hash(event.client);
+                        self.clients.prefetch(client_hash);
+                        let hash = self.name_of(&event);
+                        self.count_waiting(waiting);
+                        self.matched += 1;
+                        *waiting = Some(Waiting {
+                            stream,
+                            client_hash,
+                            spelling: event.client,
+                            event: Counted {
+                                kind: event.kind,
+                                client: NONE,
+                                query_type: event.query_type,
+                                hash,
+                                recipients: event.recipients,
+                            },
+                        });
+                    }
+                    verdict => {
+                        self.count_waiting(waiting);
+                        self.verdict(stream, dialect, verdict, 1);
+                    }
                 }
                 return;
             }
         }
-        self.flush(batch);
+        self.count_waiting(waiting);
         self.slow_line(line);
     }
 
-    /// Puts what a line says into the batch, and asks for the memory that counting it will touch.
+    /// Counts the event that waits, if one does.
     #[inline(always)]
-    fn enqueue<'b>(
-        &mut self,
-        stream: usize,
-        dialect: Dialect,
-        verdict: Verdict<'b>,
-        batch: &mut Vec<Waiting<'b>>,
-    ) {
-        let waiting = match verdict {
-            Verdict::Event(event) if event.memory == Relation::None => {
-                self.matched += 1;
-                let wanted = self.wants_client(event.kind);
-                let client_hash = if wanted {
-                    self.clients.hash(event.client)
-                } else {
-                    0
-                };
-                self.clients.prefetch(client_hash);
-                let named = self.options.names && event.kind == Kind::DnsQuery && !event.name.is_empty();
-                let hash = if named { name_hash(event.name).max(1) } else { 0 };
-                Waiting {
-                    stream: stream as u32,
-                    client_hash,
-                    spelling: event.client,
-                    last: WaitingLast::Event,
-                    event: Counted {
-                        kind: event.kind,
-                        client: NONE,
-                        query_type: event.query_type,
-                        hash,
-                        recipients: event.recipients,
-                    },
-                }
+    fn count_waiting(&mut self, waiting: &mut Option<Waiting<'_>>) {
+        if let Some(w) = waiting.take() {
+            let mut event = w.event;
+            event.client = self.clients.id_of(w.client_hash, w.spelling);
+            if event.kind == Kind::SmtpAccepted && self.clients.known(event.client).reinjection {
+                event.kind = Kind::SmtpReinjected;
             }
-            Verdict::Event(_) => {
-                self.flush(batch);
-                self.verdict(stream, dialect, verdict, 1);
-                return;
-            }
-            Verdict::Ignored(_) => {
-                self.ignored += 1;
-                Waiting::mark(stream, WaitingLast::Ignored)
-            }
-            Verdict::Unmatched(reason) => {
-                self.unmatched(reason);
-                Waiting::mark(stream, WaitingLast::Unmatched)
-            }
-        };
-        batch.push(waiting);
-        if batch.len() >= BATCH {
-            self.flush(batch);
+            self.count(w.stream, event, 1);
+            self.streams[w.stream].last = Some(Last::Event(event));
         }
+    }
+
+    /// The identity of the name that a query asks for; 0 where names are not counted or none is told.
+    #[inline(always)]
+    fn name_of(&self, event: &Event<'_>) -> u64 {
+        let named = self.options.names && event.kind == Kind::DnsQuery && !event.name.is_empty();
+        if named { name_hash(event.name).max(1) } else { 0 }
     }
 
     #[inline(always)]
     fn wants_client(&self, kind: Kind) -> bool {
         self.need_client || (kind == Kind::SmtpAccepted && !self.options.reinjection.is_empty())
-    }
-
-    /// Counts a batch. Each loop finds in the cache what the one before has asked for.
-    #[inline(never)]
-    fn flush(&mut self, batch: &mut Vec<Waiting<'_>>) {
-        for w in batch.iter_mut() {
-            if w.last != WaitingLast::Event {
-                continue;
-            }
-            w.event.client = self.clients.id_of(w.client_hash, w.spelling);
-            if w.event.kind == Kind::SmtpAccepted && self.clients.known(w.event.client).reinjection {
-                w.event.kind = Kind::SmtpReinjected;
-            }
-            if let Some(table) = self.table_of(w) {
-                table.prefetch_slot(w.event.client);
-            }
-        }
-        for w in batch.iter() {
-            if let Some(table) = self.table_of(w) {
-                table.prefetch_row(w.event.client);
-            }
-        }
-        for w in batch.drain(..) {
-            let stream = w.stream as usize;
-            let last = match w.last {
-                WaitingLast::Event => {
-                    self.count(stream, w.event, 1);
-                    Last::Event(w.event)
-                }
-                WaitingLast::Ignored => Last::Ignored,
-                WaitingLast::Unmatched => Last::Unmatched,
-            };
-            self.streams[stream].last = Some(last);
-        }
-    }
-
-    #[inline(always)]
-    fn table_of(&self, w: &Waiting<'_>) -> Option<&KindTable> {
-        let at = self.streams.get(w.stream as usize)?.bin;
-        self.bins.get(at)?.as_ref()?.tables[w.event.kind as usize].as_deref()
     }
 
     #[inline(always)]
@@ -565,13 +487,15 @@ impl Worker {
     }
 
     fn open_bin(&mut self, key: BinKey) -> usize {
+        let mut bin = OpenBin::new(key);
+        bin.asked = self.pool.asked();
         let at = match self.free.pop() {
             Some(at) => {
-                self.bins[at] = Some(OpenBin::new(key));
+                self.bins[at] = Some(bin);
                 at
             }
             None => {
-                self.bins.push(Some(OpenBin::new(key)));
+                self.bins.push(Some(bin));
                 self.bins.len() - 1
             }
         };
@@ -600,7 +524,7 @@ impl Worker {
             .collect();
         for place in busy {
             if let Some(bin) = &mut self.bins[place] {
-                bin.cool();
+                bin.cool(&mut self.pool);
             }
         }
         for bin in old {
@@ -640,7 +564,7 @@ impl Worker {
         self.seal_bin(bin);
     }
 
-    fn seal_bin(&mut self, bin: OpenBin) {
+    fn seal_bin(&mut self, mut bin: OpenBin) {
         if bin.saturated {
             self.shed("saturated", 1);
         }
@@ -648,13 +572,14 @@ impl Worker {
             self.shed("names_per_bin", 1);
         }
         self.sealer.seal(
-            bin,
+            &mut bin,
             &self.clients,
             &self.options,
             &self.limits,
             &mut self.columns,
             &mut self.traffic,
         );
+        self.pool.keep(bin);
     }
 
     /// Seals every bin. Nothing can be joined afterwards.
@@ -690,12 +615,14 @@ impl Worker {
         tally
     }
 
+    #[cold]
+    #[inline(never)]
     fn unmatched(&mut self, reason: &'static str) {
         self.tally.unmatched += 1;
         *self.tally.reasons.entry(reason).or_default() += 1;
     }
 
-    #[inline]
+    #[inline(always)]
     fn verdict(&mut self, stream: usize, dialect: Dialect, verdict: Verdict<'_>, times: u32) {
         match verdict {
             Verdict::Event(event) => {
@@ -714,7 +641,7 @@ impl Worker {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn event(&mut self, stream: usize, dialect: Dialect, event: &Event<'_>, times: u32) -> Counted {
         let mut kind = event.kind;
         let client = if self.wants_client(kind) {
@@ -725,8 +652,7 @@ impl Worker {
         if kind == Kind::SmtpAccepted && self.clients.known(client).reinjection {
             kind = Kind::SmtpReinjected;
         }
-        let named = self.options.names && kind == Kind::DnsQuery && !event.name.is_empty();
-        let hash = if named { name_hash(event.name).max(1) } else { 0 };
+        let hash = self.name_of(event);
         let counted = Counted {
             kind,
             client,
@@ -747,6 +673,10 @@ impl Worker {
         let clients = self.clients.len();
         // Without per-client tables all clients of a side share a row.
         if let Some(Some(bin)) = self.bins.get_mut(at) {
+            let table = &mut bin.tables[event.kind as usize];
+            if table.is_none() {
+                *table = Some(self.pool.table());
+            }
             add(bin, event, times, clients, self.limits.names_per_bin);
         }
     }

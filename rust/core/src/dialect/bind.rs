@@ -124,7 +124,7 @@ fn is_server_note(message: &[u8]) -> bool {
 }
 
 /// Reads one message of `named`.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub fn parse<'a>(_program: &'a [u8], _pid: &'a [u8], message: &'a [u8]) -> Verdict<'a> {
     if word(message, 0) & mask(7) == key(b"client ") {
@@ -137,7 +137,7 @@ pub fn parse<'a>(_program: &'a [u8], _pid: &'a [u8], message: &'a [u8]) -> Verdi
 }
 
 /// A line after `client `; `at` is where the pointer or the address begins.
-#[inline]
+#[inline(always)]
 fn client_line(text: &[u8], mut at: usize) -> Verdict<'_> {
     if byte(text, at) == b'@' {
         // The address of the client object in memory, since 9.11.
@@ -209,7 +209,7 @@ fn client_line(text: &[u8], mut at: usize) -> Verdict<'_> {
 
 /// Skips a name that may hold escapes: to the first of `ends` (the last of which is the backslash) that
 /// is not escaped. A colon counts when a blank follows, as names hold bare colons but no bare blanks.
-#[inline]
+#[inline(always)]
 fn skip_name<const N: usize>(text: &[u8], mut at: usize, ends: [u8; N]) -> Option<usize> {
     loop {
         at = find(text, at, ends)?;
@@ -222,7 +222,7 @@ fn skip_name<const N: usize>(text: &[u8], mut at: usize, ends: [u8; N]) -> Optio
 }
 
 /// A line after `query: `; `at` is where the name begins.
-#[inline]
+#[inline(always)]
 fn query<'a>(client: &'a [u8], text: &'a [u8], at: usize) -> Verdict<'a> {
     let Some(blank) = find(text, at, [b' ']) else {
         return Verdict::Unmatched("query without class and type");

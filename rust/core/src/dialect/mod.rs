@@ -44,7 +44,7 @@ macro_rules! dialects {
             }
 
             /// Reads one message. `program` and `pid` come from the header and may be empty.
-            #[inline]
+            #[inline(always)]
             #[must_use]
             pub fn parse<'a>(self, program: &'a [u8], pid: &'a [u8], message: &'a [u8]) -> Verdict<'a> {
                 match self { $(Dialect::$variant => $module::parse(program, pid, message),)* }
