@@ -108,8 +108,22 @@ fn is_identifier(piece: &str) -> bool {
     plain && piece.len() >= 6 && number > 0 && number < piece.len() && (hex || (number >= 2 && changes >= 3))
 }
 
-/// Every number becomes one mark.
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
+
+/// Every number becomes one mark, and so does the month of a date.
 fn digits(piece: &str, out: &mut String) {
+    let mut parts = piece.split('-');
+    if let (Some(day), Some(month), Some(year), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+        && MONTHS.contains(&month)
+    {
+        digits(day, out);
+        out.push_str("-MON-");
+        digits(year, out);
+        return;
+    }
     let mut within = false;
     for c in piece.chars().take(60) {
         if !c.is_ascii_digit() {
@@ -274,6 +288,10 @@ mod tests {
         assert_eq!(
             x(b"22.10.1999 18:00:01 version-2 12345678"),
             "#.#.# #:#:# version-# #"
+        );
+        assert_eq!(
+            x(b"[05-Nov-2021 a-May-b] May 5-Jun"),
+            "[#-MON-# a-MON-b] May #-Jun"
         );
         assert_eq!(x("ä1ö ☃".as_bytes()), "ä#ö ☃");
     }
