@@ -59,4 +59,9 @@ def machine() -> dict[str, Any]:
             model = line.split(":", 1)[1].strip()
             break
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return {"processor": model, "cores": len(os.sched_getaffinity(0)), "memory_gib": round(memory)}
+    return {
+        "processor": model,
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(memory),
+        "load": os.getloadavg()[1],
+    }

@@ -10,7 +10,9 @@ from .rows import Row, Suite
 HEAD = """\
 # Benchmarks
 
-Written by `make bench` on {date}: {processor}, {cores} cores, {memory_gib} GiB. Page cache warm; medians of {runs} runs,
+Written by `make bench` on {date}: {processor}, {cores} cores, {memory_gib} GiB, load average
+{load:.1f} when it began (above 0.5, other work took part of the machine and two threads lose more by it than one: run it
+again when it is quiet). Page cache warm; medians of {runs} runs,
 each in turn with what it is compared with, so that a ratio says more than its two times. `grep -c` counts `query:` in the
 DNS lines and `from=` in the mail lines. Inputs come from a seed:
 {dns_lines:,} BIND lines of about 157 bytes (20,000 clients after a Zipf law, one day) and {mail_lines:,} mail lines in
