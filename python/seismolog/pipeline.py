@@ -413,6 +413,12 @@ def analyze(
     config = _loaded(reading)
     with _opened(store or config.store_url) as (opened, lasting):
         archived = analyze_into_store(paths, _scan_options(reading, config), opened, progress)
+        if lasting:
+            opened.maintain(
+                keep=config.store.keep,
+                compact_files=config.store.compact_files,
+                retention=config.store.retention,
+            )
         times = [t for e in archived.sources for t in (e.first_time, e.last_time) if t is not None]
         if times:
             since = since or min(times).replace(second=0, microsecond=0)
