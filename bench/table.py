@@ -15,9 +15,9 @@ Written by `make bench` on {date}: {processor}, {cores} cores, {memory_gib} GiB,
 again when it is quiet). Page cache warm; medians of {runs} runs,
 each in turn with what it is compared with, so that a ratio says more than its two times. `grep -c` counts `query:` in the
 DNS lines and `from=` in the mail lines. Inputs come from a seed:
-{dns_lines:,} BIND lines of about 157 bytes (20,000 clients after a Zipf law, as dense as ten million in a day) and {mail_lines:,} mail lines in
-which sendmail, Postfix, qpopper and Dovecot take turns. Our times run on 2 threads from the call of the core to the complete
-polars frame with one row for each minute and client, unless a row says whole process.
+{dns_lines:,} BIND lines of about 157 bytes (20,000 clients after a Zipf law, as dense as ten million in a day) and
+{mail_lines:,} mail lines in which sendmail, Postfix, qpopper and Dovecot take turns. Our times run on 2 threads from the
+call of the core to the complete polars frame with one row for each minute and client, unless a row says whole process.
 
 ## seismolog
 

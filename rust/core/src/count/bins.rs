@@ -122,6 +122,7 @@ pub struct OpenBin {
 /// Memory of sealed bins for the next ones: fresh memory costs a page fault each 4 KiB.
 #[derive(Default)]
 pub struct Pool {
+    #[expect(clippy::vec_box, reason = "the boxes themselves are handed on")]
     tables: Vec<Box<KindTable>>,
     slots: Vec<Vec<u32>>,
     asked: Vec<Vec<Asked>>,
