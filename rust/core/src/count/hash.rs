@@ -101,6 +101,19 @@ pub fn seeded_hash(text: &[u8], seed: u64) -> u64 {
     fold(h ^ load8(text, n - 8), seed.rotate_left(47) ^ K2)
 }
 
+/// Asks for an element to be brought into the cache.
+#[inline(always)]
+pub fn prefetch<T>(slice: &[T], at: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(element) = slice.get(at) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch changes nothing but the cache; the address is valid besides.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(element).cast()) }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (slice, at);
+}
+
 /// A seed for tables whose keys clients choose; drawn once a process.
 #[must_use]
 pub fn process_seed() -> u64 {

@@ -7,7 +7,7 @@
 use hashbrown::HashMap;
 
 use super::address::{Client, Prefix};
-use super::hash::{fold, process_seed, seeded_hash, short_key};
+use super::hash::{fold, prefetch, process_seed, seeded_hash, short_key};
 
 /// The number of "no client".
 pub const NONE: u32 = 0;
@@ -166,14 +166,7 @@ impl Interner {
     /// Asks for the place of a hash to be brought into the cache.
     #[inline(always)]
     pub fn prefetch(&self, hash: u64) {
-        #[cfg(target_arch = "x86_64")]
-        if let Some(slot) = self.slots.get((hash >> 1) as usize & (self.slots.len() - 1)) {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            // SAFETY: a prefetch changes nothing but the cache; the address is valid besides.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(slot).cast()) }
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = hash;
+        prefetch(&self.slots, (hash >> 1) as usize & (self.slots.len() - 1));
     }
 
     /// The number of the client spelled so.

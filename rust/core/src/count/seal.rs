@@ -6,8 +6,8 @@
 
 use crate::event::{Kind, QueryType};
 
-use super::bins::{ASKED_MOST, BinKey, KindTable, OpenBin};
-use super::hash::{fold, process_seed};
+use super::bins::{ASKED_MOST, Asked, BinKey, KindTable, OpenBin};
+use super::hash::{fold, prefetch, process_seed};
 use super::intern::Interner;
 use super::summary::{Numbers, Summary, c_log_c, entropy};
 use super::{Limits, Options};
@@ -71,6 +71,8 @@ pub struct TrafficRow {
     pub name_state: Box<[u8]>,
 }
 
+/// Queries that a look-up is asked for ahead of its turn.
+const AHEAD: usize = 8;
 const SIDES: usize = 3;
 const CELLS: usize = (QueryType::COUNT + 1) * SIDES;
 /// Cell row of events that have no query type.
@@ -158,7 +160,7 @@ impl Sealer {
     }
 
     /// Distinct names of each client.
-    fn count_pairs(&mut self, asked: &[super::bins::Asked], table: &mut KindTable, level: u8) {
+    fn count_pairs(&mut self, asked: &[Asked], table: &mut KindTable, level: u8) {
         let size = (asked.len() * 2).next_power_of_two().max(1024);
         if self.pairs.len() < size {
             self.pairs = vec![0; size];
@@ -166,9 +168,14 @@ impl Sealer {
         // Only the front is used: a quiet bin after a busy one stays in the cache.
         let mask = size - 1;
         let seed = process_seed();
-        for a in asked {
-            // Zero marks a free place; a pair that hashes to zero is moved aside.
-            let pair = fold((a.hash >> 32) ^ seed, u64::from(a.row) ^ 0xa076_1d64_78bd_642f).max(1);
+        // Zero marks a free place; a pair that hashes to zero is moved aside.
+        let pair_of =
+            |a: &Asked| fold((a.hash >> 32) ^ seed, u64::from(a.row) ^ 0xa076_1d64_78bd_642f).max(1);
+        for (i, a) in asked.iter().enumerate() {
+            if let Some(later) = asked.get(i + AHEAD) {
+                prefetch(&self.pairs, pair_of(later) as usize & mask);
+            }
+            let pair = pair_of(a);
             let mut at = pair as usize & mask;
             loop {
                 let here = self.pairs[at];
@@ -198,30 +205,30 @@ impl Sealer {
     }
 
     /// Counts of each (name, query type, side), left in the scratch table.
-    fn count_names(
-        &mut self,
-        asked: &[super::bins::Asked],
-        table: &KindTable,
-        typed: bool,
-        cells: &mut [Cell; CELLS],
-    ) {
+    fn count_names(&mut self, asked: &[Asked], table: &KindTable, typed: bool, cells: &mut [Cell; CELLS]) {
         let size = (asked.len() * 2).next_power_of_two().max(1024);
         if self.name_keys.len() < size {
             self.name_keys = vec![(0, 0, 0); size];
         }
         let mask = size - 1;
         let seed = process_seed();
-        for a in asked {
-            let Some(row) = table.rows.get(a.row as usize) else {
-                continue;
-            };
-            let side = row.side as usize;
-            let cell = cell_of(if typed { (a.what >> 28) as usize } else { NO_TYPE }, side);
+        // The identity of a name in a summary is the upper half of its hash: here too, so that the numbers
+        // are the same whether summaries are stored or not.
+        let name_of = |a: &Asked| (a.hash >> 32) as u32;
+        let cell_of = |a: &Asked| {
+            let side = table.rows.get(a.row as usize).map_or(0, |row| row.side as usize);
+            cell_of(if typed { (a.what >> 28) as usize } else { NO_TYPE }, side)
+        };
+        let place = |name: u32, cell: usize| {
+            fold(u64::from(name) ^ seed, cell as u64 ^ 0xd6e8_feb8_6659_fd93) as usize & mask
+        };
+        for (i, a) in asked.iter().enumerate() {
+            if let Some(later) = asked.get(i + AHEAD) {
+                prefetch(&self.name_keys, place(name_of(later), cell_of(later)));
+            }
+            let (name, cell) = (name_of(a), cell_of(a));
             let times = a.what & ASKED_MOST;
-            // The identity of a name in a summary is the upper half of its hash: here too, so that the
-            // numbers are the same whether summaries are stored or not.
-            let name = (a.hash >> 32) as u32;
-            let mut at = fold(u64::from(name) ^ seed, cell as u64 ^ 0xd6e8_feb8_6659_fd93) as usize & mask;
+            let mut at = place(name, cell);
             loop {
                 let here = &mut self.name_keys[at];
                 if here.1 == 0 {
@@ -427,7 +434,7 @@ fn append(
 /// Stored sets of the names of each client; the numbers of rows past the size become the sets'.
 fn append_states(
     columns: &mut ClientColumns,
-    asked: &[super::bins::Asked],
+    asked: &[Asked],
     table: &KindTable,
     level: u8,
     limits: &Limits,
