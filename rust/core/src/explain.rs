@@ -117,6 +117,13 @@ impl Explainer {
             self.scratch = scratch;
             return out;
         }
+        if header.program.is_empty() && header.message == b"-- MARK --" && header.stamp.is_some() {
+            out.count = 0;
+            out.ignored = true;
+            out.reason = Some("not counted: syslogd's own mark".to_owned());
+            self.scratch = scratch;
+            return out;
+        }
         let message = match repeat::wrapped(header.message) {
             Some((times, inner)) => {
                 out.count = times;
@@ -145,6 +152,7 @@ impl Explainer {
         if no_time {
             out.count = 0;
             out.kind = None;
+            out.ignored = false;
             out.reason = Some(
                 if line.is_empty() {
                     "empty line"

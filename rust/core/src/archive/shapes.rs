@@ -102,7 +102,10 @@ fn is_identifier(piece: &str) -> bool {
     let changes = piece
         .as_bytes()
         .windows(2)
-        .filter(|w| matches!(w, [a, b] if a.is_ascii_digit() != b.is_ascii_digit()))
+        .filter(|w| {
+            matches!(w, [a, b] if a.is_ascii_digit() && b.is_ascii_alphabetic()
+                || a.is_ascii_alphabetic() && b.is_ascii_digit())
+        })
         .count();
     let hex = piece.bytes().all(|b| b.is_ascii_hexdigit());
     plain && piece.len() >= 6 && number > 0 && number < piece.len() && (hex || (number >= 2 && changes >= 3))
