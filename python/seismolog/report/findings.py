@@ -70,8 +70,9 @@ def find(analysis: Analysis) -> tuple[Finding, ...]:
 def deferrals(analysis: Analysis) -> Iterator[Finding]:
     """N_to above N_from while deliveries are put off: peers refuse mail, or cannot be reached.
 
-    A bin counts where N_SD ≥ 50 in 10 minutes and N_to/N_from exceeds its median over the record by 10 % and
-    by five robust standard deviations; two bins make a finding, and runs less than half an hour apart are one.
+    A bin counts where N_SD ≥ 50 in 10 minutes and N_to/N_from exceeds its median over the calmer half of the
+    record (by share of deferrals) by 10 % and by five robust standard deviations; two bins make a finding, and runs
+    less than half an hour apart are one. The calmer half, so that an outbreak may fill half of the record.
     """
     for server in _servers(analysis, "smtp_deferred"):
         table = _wide(analysis, server)
@@ -79,7 +80,9 @@ def deferrals(analysis: Analysis) -> Iterator[Finding]:
         attempted = sent + deferred
         ratio = np.log((attempted + 1) / (accepted + 1))
         # Night bins hold a handful of messages and their ratio is noise: the busier half says what is usual.
-        usual = ratio[(accepted >= np.median(accepted)) & (accepted >= 10)]
+        share = deferred / np.maximum(attempted, 1)
+        calm = (share <= np.median(share)) & (accepted >= 10)
+        usual = ratio[calm & (accepted >= np.median(accepted[calm]))] if calm.any() else ratio[calm]
         if not len(usual):
             continue
         middle = float(np.median(usual))
@@ -88,7 +91,7 @@ def deferrals(analysis: Analysis) -> Iterator[Finding]:
         flags = (deferred >= DEFERRED_PER_BIN) & (attempted > accepted) & (ratio > limit)
         starts = table["bin_start"].to_list()
         # Once found, a run reaches back and on to where deferrals leave the ordinary at all.
-        usual_deferred = float(np.median(deferred))
+        usual_deferred = float(np.median(deferred[calm]))
         weak = (deferred >= 3 * usual_deferred + 5) & (ratio > middle)
         wide = np.zeros(len(flags), bool)
         for low, high in _runs(flags, gap=3, least=2):
