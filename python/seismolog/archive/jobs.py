@@ -129,7 +129,7 @@ def count(
         if servers:
             frame = frame.filter(pl.col("server").is_in(list(servers)))
         parts.append(counts(frame, by, bin))
-    summary = _summary(reports, options.timezone)
+    summary = _summary(reports, options.timezone, options.year)
     return Counted(
         table=_add_up(parts, by, bin),
         files=todo,
@@ -229,7 +229,7 @@ def analyze_into_store(
     for entry in result.sources:
         if entry.source not in done:
             reports.append(_report_of(entry))
-    result.summary = _summary(reports, options.timezone)
+    result.summary = _summary(reports, options.timezone, options.year)
     result.failures += _damages(reports)
     result.passed_over = _passed_over(found, planned)
     return result
@@ -413,8 +413,8 @@ def _size(path: str) -> int:
         return 0
 
 
-def _summary(reports: Sequence[Mapping[str, Any]], timezone: str | None) -> Summary:
-    summary = Summary(guesses=guesses(reports, timezone))
+def _summary(reports: Sequence[Mapping[str, Any]], timezone: str | None, year: int | None) -> Summary:
+    summary = Summary(guesses=guesses(reports, timezone, year))
     for report in reports:
         summary.add(report)
     return summary

@@ -229,11 +229,11 @@ def moment(seconds: int | datetime | None) -> datetime | None:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def guesses(reports: Sequence[Mapping[str, Any]], timezone: str | None) -> list[str]:
+def guesses(reports: Sequence[Mapping[str, Any]], timezone: str | None, year: int | None = None) -> list[str]:
     """Sentences on what the lines of these files did not tell and had to be assumed."""
     told = []
     years = [r for r in reports if r.get("years")]
-    if years:
+    if years and year is None:
         first = min(int(r["years"][0]) for r in years)
         last = max(int(r["years"][1]) for r in years)
         span = str(first) if first == last else f"{first} to {last}"

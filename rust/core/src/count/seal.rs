@@ -111,9 +111,6 @@ impl Sealer {
         columns: &mut ClientColumns,
         traffic: &mut Vec<TrafficRow>,
     ) {
-        if bin.asked.len() > limits.names_per_bin {
-            bin.fold(limits.names_per_bin);
-        }
         let key = bin.key;
         for (kind, table) in Kind::ALL.iter().copied().zip(bin.tables.iter_mut()) {
             let Some(table) = table else { continue };

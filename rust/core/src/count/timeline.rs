@@ -130,9 +130,15 @@ pub struct Course {
     pub steps: Vec<StepBack>,
 }
 
+/// A clock that is set back by this many minutes was set back on purpose: lines come late by seconds, and
+/// the smallest fold of any zone is half an hour (Lord Howe Island).
+const STEP_LEAST: i64 = 20;
+/// The largest fold is an hour; the rest is room for a server that writes seldom.
+const STEP_MOST: i64 = 90;
+
 const fn is_step_back(from: i64, to: i64) -> bool {
     let d = from - to;
-    d > 30 && d < 90
+    d > STEP_LEAST && d < STEP_MOST
 }
 
 /// One line with a wrong date must not make every later line late.
@@ -207,13 +213,14 @@ impl Course {
         self.steps.truncate(STEPS_MOST);
     }
 
-    /// Whether a bin lies after a step back over it: the second pass of a repeated hour.
+    /// Whether a bin lies after a step back near it: the second pass of a repeated hour, if its time is
+    /// one that comes twice. The hour's rest may be later than the last line before the step.
     #[must_use]
     pub fn second_pass(&self, segment: u16, minute: i64) -> bool {
         self.steps
             .iter()
             .take(segment as usize)
-            .any(|s| s.to <= minute + 5 && minute <= s.from + 5 && s.from - s.to > 30)
+            .any(|s| s.to - STEP_LEAST <= minute && minute <= s.from + 60)
     }
 }
 

@@ -393,11 +393,7 @@ impl Worker {
 
     fn parsed(&mut self, line: &[u8], header: &Header<'_>) {
         let Some(stamp) = header.stamp else {
-            self.unmatched(if header.message.is_empty() {
-                "empty line"
-            } else {
-                "no time"
-            });
+            self.unmatched(if line.is_empty() { "empty line" } else { "no time" });
             return;
         };
         // A line that names no host but a repetition speaks of the line before it.
@@ -565,6 +561,9 @@ impl Worker {
     }
 
     fn seal_bin(&mut self, mut bin: OpenBin) {
+        if bin.asked.len() > self.limits.names_per_bin {
+            bin.fold(self.limits.names_per_bin);
+        }
         if bin.saturated {
             self.shed("saturated", 1);
         }
