@@ -220,7 +220,8 @@ def _match(server: Server, traffic: pl.DataFrame, queries: pl.DataFrame, width: 
             (),
             "none",
             (),
-            f"{server.name}: no DNS log covers the time of its mail log, so its DNS client address cannot be found.",
+            f"{server.name}: its mail log and the DNS logs cover no whole bin of {width} together, so its DNS "
+            "client address cannot be found.",
         )
     used = [host for host, bins in overlap.items() if bins >= most / 2]
     frame = series(

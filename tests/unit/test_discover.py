@@ -149,7 +149,7 @@ def test_logs_of_different_days_cannot_be_compared() -> None:
     )
     match = discover(moved, clients.with_columns(later.alias("bin_start"))).matches[0]
     assert match.verdict == "none"
-    assert "no DNS log covers" in match.sentence
+    assert "cover no whole bin of 10m together" in match.sentence
 
 
 def test_short_and_full_host_names_are_one_server() -> None:
