@@ -27,7 +27,20 @@ from seismolog.store.schema import SOURCE, TABLES
 if TYPE_CHECKING:
     from seismolog.config import Config
 
-__all__ = ["Progress", "ScanOptions", "Scanned", "Scanner", "Summary", "core", "plain_frames"]
+__all__ = [
+    "DETAIL_TABLES",
+    "Progress",
+    "ScanOptions",
+    "Scanned",
+    "Scanner",
+    "Summary",
+    "core",
+    "detail_frames",
+    "plain_frames",
+]
+
+#: Tables of hours and of ten minutes, which the core counts when it is asked for ``details``.
+DETAIL_TABLES = ("account_activity", "ptr_target", "drop_target")
 
 #: (bytes read, bytes in all, lines read); bytes as they lie on the disk.
 Progress = Callable[[int, int, int], None]
@@ -202,6 +215,24 @@ def plain_frames(
             _names(frame["server"], scanned.servers), _names(frame["kind"], kinds)
         )
     return frames
+
+
+def detail_frames(scanned: Scanned) -> dict[str, pl.DataFrame]:
+    """The tables of details of a scan that have rows, with names for codes.
+
+    The core hands them over with one row for each source and key.
+
+    Returns
+    -------
+    dict
+        Table name to frame; its column ``source`` is the position in ``scanned.sources``.
+    """
+    frames = {name: pl.DataFrame(scanned.table(name)) for name in DETAIL_TABLES}
+    return {
+        name: frame.with_columns(_names(frame["server"], scanned.servers))
+        for name, frame in frames.items()
+        if not frame.is_empty()
+    }
 
 
 def _split_bins(scanned: Scanned) -> pl.DataFrame:

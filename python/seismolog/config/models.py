@@ -304,6 +304,16 @@ class Limits(Section):
     pending_repeats: Positive = Field(
         default=1 << 16, description="`last message repeated` lines that wait for what stands before them."
     )
+    accounts: Positive = Field(
+        default=200_000, description="Accounts that one thread knows; more share one name."
+    )
+    ptr_targets: Positive = Field(
+        default=1 << 16, description="Clients whose reverse look-ups of an hour are kept; the lighter half goes."
+    )
+    drop_targets: Positive = Field(
+        default=1 << 16,
+        description="Clients with ports whose dropped packets of an hour are kept; the lighter half goes.",
+    )
 
 
 class Config(Section):

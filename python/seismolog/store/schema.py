@@ -53,6 +53,10 @@ Measure = Literal["distinct", "entropy", "top_share", "ratio", "median", "ones"]
 
 _TIME = pl.Datetime("us", "UTC")
 _DNS = ("dns_query", "dns_denied", "dns_error")
+_DISTANCES = (
+    "distances of consecutive IPv4 targets of a client, octets as a vector: 0; 1 to 2; to 8; to 32; below "
+    "150.2; 150.2 to 210.4; to 300; above"
+)
 
 
 @dataclass(frozen=True)
@@ -271,13 +275,11 @@ _TABLES = (
         columns=(
             _bin("1 hour"),
             _SERVER,
-            _key("origin", pl.String(), "client, or its /24"),
+            _key("origin", pl.String(), "client, or its /24: a /24 is the sum of its clients"),
             _sum("count", pl.Int64(), "reverse look-ups"),
             _of("distinct_targets", pl.Int32(), "target_state", "distinct", "distinct addresses asked for"),
             _state("target_state", "summary of the counts by target"),
-            Column(
-                "distance_histogram", pl.List(pl.Int32()), "histogram", "distances of consecutive targets"
-            ),
+            Column("distance_histogram", pl.List(pl.Int32()), "histogram", _DISTANCES),
         ),
     ),
     Table(
@@ -288,14 +290,20 @@ _TABLES = (
         columns=(
             _bin("1 hour"),
             _SERVER,
-            _key("origin", pl.String(), "client, or its /24"),
-            _key("port", pl.Int32(), "destination port, null where the protocol has none"),
+            _key("origin", pl.String(), "client, or its /24: a /24 is the sum of its clients"),
+            _key("port", pl.Int32(), "destination port, 0 where none is told, null: all ports together"),
             _sum("count", pl.Int64(), "packets dropped"),
             _of("distinct_targets", pl.Int32(), "target_state", "distinct", "distinct destinations"),
             _state("target_state", "summary of the counts by destination"),
-            Column(
-                "distance_histogram", pl.List(pl.Int32()), "histogram", "distances of consecutive targets"
+            Column("distance_histogram", pl.List(pl.Int32()), "histogram", _DISTANCES),
+            _of(
+                "distinct_endpoints",
+                pl.Int32(),
+                "endpoint_state",
+                "distinct",
+                "distinct destinations with port, null where the row is of one port",
             ),
+            _state("endpoint_state", "summary of the counts by destination and port"),
         ),
     ),
     Table(
@@ -314,7 +322,7 @@ _TABLES = (
         columns=(
             _bin("1 hour"),
             _SERVER,
-            _key("account", pl.String(), "account name as logged"),
+            _key("account", pl.String(), "account name as logged, 256 bytes at most"),
             _sum("logins", pl.Int64(), "successful logins"),
             _sum("failures", pl.Int64(), "failed authentications"),
             _sum("authenticated_sends", pl.Int64(), "messages accepted from the authenticated account"),

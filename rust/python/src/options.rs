@@ -38,6 +38,9 @@ fn limits(given: &BTreeMap<String, usize>) -> PyResult<Limits> {
             "line_length" => &mut l.line_length,
             "held_events" => &mut l.held_events,
             "pending_repeats" => &mut l.pending_repeats,
+            "accounts" => &mut l.accounts,
+            "ptr_targets" => &mut l.ptr_targets,
+            "drop_targets" => &mut l.drop_targets,
             _ => return Err(usage("limits", format!("unknown bound {name:?}"))),
         };
         if value == 0 {

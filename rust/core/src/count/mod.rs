@@ -9,6 +9,7 @@
 
 pub mod address;
 pub mod bins;
+pub mod detail;
 pub mod hash;
 pub mod intern;
 pub mod lookup;
@@ -36,6 +37,10 @@ pub struct Options {
     pub names: bool,
     /// Stored summaries beside the numbers.
     pub state: bool,
+    /// The tables of details (see [`detail`]), which carry their summaries always.
+    pub details: bool,
+    /// Length of a cell of details in minutes: 15, or 60 where every zone differs from UTC by whole hours.
+    pub detail_minutes: i64,
     /// Prefixes that are inside the site.
     pub inside: Vec<Prefix>,
     /// Addresses that hand messages over to the server itself (content filters).
@@ -55,6 +60,8 @@ impl Default for Options {
             query_types: true,
             names: true,
             state: false,
+            details: false,
+            detail_minutes: 15,
             inside: Vec::new(),
             reinjection: Vec::new(),
             client_prefix_v6: 128,
@@ -85,6 +92,12 @@ pub struct Limits {
     pub held_events: usize,
     /// Repeated lines that wait for what stands before them.
     pub pending_repeats: usize,
+    /// Accounts known to one worker; more share one name.
+    pub accounts: usize,
+    /// Rows of `ptr_target` in a cell of details; past it the lighter half goes.
+    pub ptr_targets: usize,
+    /// Rows of `drop_target` in a cell of details; past it the lighter half goes.
+    pub drop_targets: usize,
 }
 
 impl Default for Limits {
@@ -99,6 +112,9 @@ impl Default for Limits {
             line_length: 1 << 20,
             held_events: 1 << 16,
             pending_repeats: 1 << 16,
+            accounts: 200_000,
+            ptr_targets: 1 << 16,
+            drop_targets: 1 << 16,
         }
     }
 }

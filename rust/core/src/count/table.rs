@@ -26,7 +26,8 @@ pub struct Place {
     pub server: u32,
 }
 
-fn time_type() -> DataType {
+/// The type of times.
+pub(super) fn time_type() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
@@ -134,7 +135,7 @@ pub fn client_batch(
 const VIEW_BUFFER_MOST: usize = 1 << 30;
 
 /// Views into one run of bytes cut at `ends`. An empty value is null.
-fn binary_views(bytes: Vec<u8>, ends: &[u64]) -> Result<BinaryViewArray> {
+pub(super) fn binary_views(bytes: Vec<u8>, ends: &[u64]) -> Result<BinaryViewArray> {
     let mut views = Vec::with_capacity(ends.len());
     let mut valid = Vec::with_capacity(ends.len());
     // Buffers are cut between values so that every offset fits.
