@@ -74,6 +74,15 @@ class Scan:
         distinct_targets, target_state, distance_histogram, distinct_endpoints, endpoint_state (destinations with port,
         null where the row is of one port), source.
 
+        `domain` (10 min): bin_start, server, domain (the registered one), count, the query types, distinct_names,
+        name_state, distinct_clients, client_state, source.
+
+        `client_domain` (1 h, heavy hitters): bin_start, server, client, domain, count, distinct_names, name_state (a
+        set), names_measured, label_entropy_sum, mean_label_entropy (bits; of the characters left of the domain, each
+        distinct name once), name_length_histogram (index: length), median_name_length, mail_label_bits (leftmost
+        labels seen: mail 1, smtp 2, mx 4, ns 8, gate 16, relay 32), mail_labels (their number), interval_histogram
+        (minutes between consecutive queries; buckets: `INTERVAL_MINUTES` of `seismolog.store.schema`), source.
+
         Entropies are in bits. Columns that were not asked for are left out. Rows stand in no particular order.
         """
 
@@ -86,6 +95,7 @@ def scan(
     names: bool = True,
     state: bool = False,
     details: bool = False,
+    public_suffixes: str | None = None,
     timezone: str | None = None,
     server_timezones: Mapping[str, str] = ...,
     server_names: Mapping[str, str] = ...,
@@ -104,10 +114,11 @@ def scan(
     turns out to be damaged is counted up to there and reported in `Scan.sources`.
 
     `threads`: 0 means as many as the machine has; the result is the same for any number. `clients`, `query_types`,
-    `names`, `state`, `details`: what is counted; less is faster. `timezone`: zone of times that tell none (None: UTC, and
-    reported as a guess). `year`: year of each file's first line where lines tell none. `digest`: hash every text.
-    `limits`: bounds by name (see Settings). `progress(bytes read, bytes in all, lines read)` is called ten times a
-    second; an exception that it raises stops the scan.
+    `names`, `state`, `details`: what is counted; less is faster. `public_suffixes`: the text of the public suffix list,
+    for the registered domains of `details`; without it they are the last two labels. `timezone`: zone of times that tell
+    none (None: UTC, and reported as a guess). `year`: year of each file's first line where lines tell none. `digest`:
+    hash every text. `limits`: bounds by name (see Settings). `progress(bytes read, bytes in all, lines read)` is called
+    ten times a second; an exception that it raises stops the scan.
     """
 
 def merge_states(group: Any, state: Any, size: int = 4096) -> ArrowBatch:

@@ -32,6 +32,7 @@ from seismolog.archive.scanning import (
     guesses,
     moment,
     plain_frames,
+    public_suffixes,
 )
 from seismolog.archive.sources import PlannedFiles, absolute, plan_files
 from seismolog.errors import InputError, core_errors
@@ -214,6 +215,7 @@ def analyze_into_store(
                 names=True,
                 state=True,
                 details=True,
+                public_suffixes=public_suffixes(),
                 digest=True,
                 progress=tell.batch(batch),
             )

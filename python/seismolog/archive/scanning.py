@@ -17,6 +17,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Protocol
 
 import polars as pl
@@ -37,10 +39,11 @@ __all__ = [
     "core",
     "detail_frames",
     "plain_frames",
+    "public_suffixes",
 ]
 
 #: Tables of hours and of ten minutes, which the core counts when it is asked for ``details``.
-DETAIL_TABLES = ("account_activity", "ptr_target", "drop_target")
+DETAIL_TABLES = ("account_activity", "ptr_target", "drop_target", "domain", "client_domain")
 
 #: (bytes read, bytes in all, lines read); bytes as they lie on the disk.
 Progress = Callable[[int, int, int], None]
@@ -88,6 +91,12 @@ class Scanner(Protocol):
 
     def digest(self, path: str, lengths: Sequence[int], /) -> dict[str, Any]:
         """Hash a whole text and its prefixes."""
+
+
+@cache
+def public_suffixes() -> str:
+    """The text of the public suffix list that is installed with the package ``publicsuffixlist``."""
+    return (files("publicsuffixlist") / "public_suffix_list.dat").read_text(encoding="utf-8")
 
 
 def core() -> Scanner:

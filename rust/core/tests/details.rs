@@ -93,7 +93,7 @@ fn count(parts: &[Vec<String>], options: &Options, limits: &Limits) -> Rows {
             server: worker.servers[server as usize].bytes().map(u32::from).sum(),
         }
     };
-    let batches = detail
+    let (batches, _) = detail
         .tables(&worker.clients, 0, place)
         .expect("columns that fit together");
     TABLES.into_iter().zip(batches.iter().map(text)).collect()
@@ -277,7 +277,14 @@ fn bounds_hold_and_what_goes_is_counted() {
     }
     let mut worker = Worker::new(&options(), &limits);
     worker.lines(lines.join("\n").as_bytes());
-    let shed = worker.take_detail().expect("details").shed();
+    let detail = worker.take_detail().expect("details");
+    let place = |key: BinKey| Place {
+        start: key.minute * 60,
+        server: key.stream,
+    };
+    let (_, shed) = detail
+        .tables(&worker.clients, 0, place)
+        .expect("columns that fit");
     assert_eq!(shed["accounts"], 97);
     assert!(shed["ptr_targets"] > 80 && shed["drop_targets"] > 150, "{shed:?}");
     let rows = count(&[lines], &options(), &limits);

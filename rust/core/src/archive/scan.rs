@@ -465,10 +465,10 @@ fn finish(
         }
         seen.extend(mine);
         if let Some(found) = file.worker.take_detail() {
-            for (name, n) in found.shed() {
+            let (batches, shed) = found.tables(&file.worker.clients, i as u32, |key| resolver.place(key))?;
+            for (name, n) in shed {
                 file.worker.shed(name, n);
             }
-            let batches = found.tables(&file.worker.clients, i as u32, |key| resolver.place(key))?;
             for (name, batch) in detail::TABLES.into_iter().zip(batches) {
                 if batch.num_rows() > 0
                     && let Some((_, all)) = details.get_mut(name)

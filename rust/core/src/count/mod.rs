@@ -41,6 +41,8 @@ pub struct Options {
     pub details: bool,
     /// Length of a cell of details in minutes: 15, or 60 where every zone differs from UTC by whole hours.
     pub detail_minutes: i64,
+    /// The public suffix list, by which names have registered domains.
+    pub suffixes: std::sync::Arc<crate::domain::Suffixes>,
     /// Prefixes that are inside the site.
     pub inside: Vec<Prefix>,
     /// Addresses that hand messages over to the server itself (content filters).
@@ -62,6 +64,7 @@ impl Default for Options {
             state: false,
             details: false,
             detail_minutes: 15,
+            suffixes: std::sync::Arc::default(),
             inside: Vec::new(),
             reinjection: Vec::new(),
             client_prefix_v6: 128,
@@ -98,6 +101,14 @@ pub struct Limits {
     pub ptr_targets: usize,
     /// Rows of `drop_target` in a cell of details; past it the lighter half goes.
     pub drop_targets: usize,
+    /// Registered domains known to one worker; more share one name.
+    pub domains: usize,
+    /// Rows of `domain` in a cell of details; past it the lighter half goes.
+    pub domain_rows: usize,
+    /// Rows of `client_domain` in a cell of details that grows; past it the lighter half goes.
+    pub client_domains: usize,
+    /// Rows of `client_domain` of an hour and server; the heaviest are kept.
+    pub client_domain_rows: usize,
 }
 
 impl Default for Limits {
@@ -115,6 +126,10 @@ impl Default for Limits {
             accounts: 200_000,
             ptr_targets: 1 << 16,
             drop_targets: 1 << 16,
+            domains: 1 << 18,
+            domain_rows: 1 << 14,
+            client_domains: 1 << 16,
+            client_domain_rows: 20_000,
         }
     }
 }

@@ -26,6 +26,17 @@ pub struct Place {
     pub server: u32,
 }
 
+impl Place {
+    /// The place of the bin of so many seconds that this one lies in.
+    #[must_use]
+    pub fn floor(self, seconds: i64) -> Place {
+        Place {
+            start: self.start.div_euclid(seconds) * seconds,
+            ..self
+        }
+    }
+}
+
 /// The type of times.
 pub(super) fn time_type() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))

@@ -7,8 +7,8 @@
 //!
 //! Rows are gathered in cells of [`Options::detail_minutes`] of a stream's clock and segment. A cell is so
 //! short that all of its minutes lie in one UTC hour whatever the zone (15 minutes; an hour where all zones
-//! differ from UTC by whole hours), so that cells become hours when the file's zone and year are known
-//! ([`Detail::tables`]). Joining the cells of neighbouring parts gives those of the whole: rows are sums,
+//! differ from UTC by whole hours; a third or a sixth of that for bins of ten minutes), so that cells become
+//! hours when the file's zone and year are known ([`Detail::tables`]). Joining the cells of neighbouring parts gives those of the whole: rows are sums,
 //! mergeable summaries, and, where the order of lines matters, the first and the last of each part.
 //!
 //! Bounds: see [`Limits`](super::Limits). Where a cell has more rows than allowed the lighter half goes and its
@@ -18,8 +18,12 @@
 
 pub mod account;
 pub mod batch;
+pub mod cells;
+pub mod client_domain;
 pub mod counts;
+pub mod domain;
 pub mod drop_target;
+pub mod look;
 pub mod names;
 pub mod origin;
 pub mod ptr_target;
@@ -27,20 +31,27 @@ pub mod target;
 
 use std::collections::BTreeMap;
 use std::hash::Hash;
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use hashbrown::HashMap;
 
 use account::{Account, Part};
+use cells::Cells;
+use client_domain::Pair;
+use domain::Domain;
 use drop_target::{ALL_PORTS, Drops};
+use look::{Look, Looks};
 use names::Names;
 use target::{Address, Target};
 
 use super::bins::BinKey;
+use super::hash::name_hash;
 use super::intern::{Interner, NONE};
 pub use super::table::Place;
 use super::{Limits, Options};
+use crate::domain::Suffixes;
 use crate::error::Result;
 use crate::event::{Event, Kind, QueryType};
 
@@ -48,12 +59,24 @@ use crate::event::{Event, Kind, QueryType};
 pub type ByKey<K, V> = HashMap<K, V, foldhash::quality::RandomState>;
 
 /// Names of the tables, in the order of [`Detail::tables`].
-pub const TABLES: [&str; 3] = ["account_activity", "ptr_target", "drop_target"];
+pub const TABLES: [&str; 5] = [
+    "account_activity",
+    "ptr_target",
+    "drop_target",
+    "domain",
+    "client_domain",
+];
 
 /// Schemas of the tables, in the order of [`TABLES`].
 #[must_use]
 pub fn schemas() -> [SchemaRef; TABLES.len()] {
-    [account::schema(), ptr_target::schema(), drop_target::schema()]
+    [
+        account::schema(),
+        ptr_target::schema(),
+        drop_target::schema(),
+        domain::schema(),
+        client_domain::schema(),
+    ]
 }
 
 /// The bounds of the rows and of what each holds.
@@ -65,6 +88,12 @@ pub struct Sizes {
     pub ptr_targets: usize,
     /// Rows of `drop_target` in a cell.
     pub drop_targets: usize,
+    /// Rows of `domain` in a cell.
+    pub domain_rows: usize,
+    /// Rows of `client_domain` in a cell while it grows.
+    pub client_domains: usize,
+    /// Rows of `client_domain` in a cell that is complete, and of an hour and server.
+    pub client_domain_rows: usize,
 }
 
 impl Sizes {
@@ -73,6 +102,9 @@ impl Sizes {
             set: limits.client_summary_size,
             ptr_targets: limits.ptr_targets,
             drop_targets: limits.drop_targets,
+            domain_rows: limits.domain_rows,
+            client_domains: limits.client_domains,
+            client_domain_rows: limits.client_domain_rows,
         }
     }
 }
@@ -100,73 +132,81 @@ pub enum Detailed {
 /// A DNS query as the details count it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Query {
+    /// Upper half of the name's hash.
+    name: u32,
+    /// What the name looks like; none where the line tells no name.
+    look: Option<Look>,
+    query_type: QueryType,
     /// The address that it asks for in reverse.
     ptr: Option<Address>,
 }
 
-/// Stream, segment and cell of a clock.
-type CellKey = (u32, u16, i64);
-
-/// The rows of one cell.
+/// The rows of an hour.
 #[derive(Default)]
-struct Cell {
-    /// The earliest minute of an event in it: where the cell stands in time.
-    minute: Option<i64>,
+struct Hour {
     accounts: ByKey<u32, Account>,
     ptr: ByKey<u32, Target>,
     drops: ByKey<(u32, u32), Drops>,
-    /// Nothing was added since its memory was given back.
-    cool: bool,
+    pairs: ByKey<(u32, u32), Pair>,
 }
 
-/// Where the lines of a stream are counted now.
-#[derive(Clone, Copy)]
-struct Current {
-    minute: i64,
-    segment: u16,
-    cell: usize,
+/// The rows of ten minutes.
+#[derive(Default)]
+struct Ten {
+    domains: ByKey<u32, Domain>,
 }
-
-/// Cells behind the newest of a stream that stay as they grow.
-const WARM_CELLS: i64 = 2;
 
 /// The details of one worker.
 pub struct Detail {
     sizes: Sizes,
-    minutes: i64,
+    suffixes: Arc<Suffixes>,
     accounts: Names,
-    cells: Vec<Cell>,
-    index: BTreeMap<CellKey, usize>,
-    current: Vec<Option<Current>>,
+    domains: Names,
+    looks: Looks,
+    hours: Cells<Hour>,
+    tens: Cells<Ten>,
     /// The last event of each stream, for repetitions.
     last: Vec<Option<Detailed>>,
-    shed: BTreeMap<&'static str, u64>,
+    shed: Shed,
 }
+
+/// Weight of what went with each bound.
+type Shed = BTreeMap<&'static str, u64>;
 
 impl Detail {
     /// Nothing counted yet.
     #[must_use]
     pub fn new(options: &Options, limits: &Limits) -> Self {
+        let minutes = if options.detail_minutes == 60 { 60 } else { 15 };
         Detail {
             sizes: Sizes::new(limits),
-            minutes: options.detail_minutes.clamp(1, 60),
+            suffixes: options.suffixes.clone(),
             accounts: Names::new(limits.accounts),
-            cells: Vec::new(),
-            index: BTreeMap::new(),
-            current: Vec::new(),
+            domains: Names::new(limits.domains),
+            looks: Looks::default(),
+            hours: Cells::new(minutes),
+            // Cells of five minutes lie in one bin of ten for any offset of whole quarters.
+            tens: Cells::new(if minutes == 60 { 10 } else { 5 }),
             last: Vec::new(),
-            shed: BTreeMap::new(),
+            shed: Shed::new(),
         }
     }
 
     /// What the tables need of an event, whose kind may have been changed by the counter.
     pub fn read(&mut self, event: &Event<'_>, kind: Kind) -> Detailed {
         match kind {
-            Kind::DnsQuery => Detailed::Query(Query {
-                ptr: (event.query_type == QueryType::Ptr)
-                    .then(|| ptr_target::address(event.name))
-                    .flatten(),
-            }),
+            Kind::DnsQuery => {
+                let hash = name_hash(event.name).max(1);
+                Detailed::Query(Query {
+                    name: (hash >> 32) as u32,
+                    look: (!event.name.is_empty())
+                        .then(|| self.looks.at(event.name, hash, &self.suffixes, &mut self.domains)),
+                    query_type: event.query_type,
+                    ptr: (event.query_type == QueryType::Ptr)
+                        .then(|| ptr_target::address(event.name))
+                        .flatten(),
+                })
+            }
             Kind::FirewallDrop => Detailed::Drop(drop_target::address(event.target), event.port),
             _ => match Part::of(kind) {
                 Some(part) if !event.account.is_empty() => {
@@ -196,106 +236,59 @@ impl Detail {
             .unwrap_or_default()
     }
 
-    fn key(&self, key: BinKey) -> CellKey {
-        (key.stream, key.segment, key.minute.div_euclid(self.minutes))
-    }
-
-    /// The cell of a minute, which is made if needed.
-    fn cell(&mut self, key: BinKey) -> usize {
-        let stream = key.stream as usize;
-        if let Some(Some(now)) = self.current.get(stream)
-            && now.minute == key.minute
-            && now.segment == key.segment
-        {
-            return now.cell;
-        }
-        let place = self.key(key);
-        let cells = &mut self.cells;
-        let new = !self.index.contains_key(&place);
-        let cell = *self.index.entry(place).or_insert_with(|| {
-            cells.push(Cell::default());
-            cells.len() - 1
-        });
-        let here = &mut self.cells[cell];
-        here.minute = Some(here.minute.map_or(key.minute, |m| m.min(key.minute)));
-        here.cool = false;
-        if self.current.len() <= stream {
-            self.current.resize(stream + 1, None);
-        }
-        self.current[stream] = Some(Current {
-            minute: key.minute,
-            segment: key.segment,
-            cell,
-        });
-        if new {
-            self.cool(place);
-        }
-        cell
-    }
-
-    /// Gives back memory of the cells that lie well behind a new one.
-    #[cold]
-    fn cool(&mut self, newest: CellKey) {
-        let (stream, _, cell) = newest;
-        let old: Vec<usize> = self
-            .index
-            .range((stream, 0, i64::MIN)..=(stream, u16::MAX, i64::MAX))
-            .filter(|((_, _, c), _)| *c < cell - WARM_CELLS)
-            .map(|(_, &at)| at)
-            .collect();
-        for at in old {
-            let cell = &mut self.cells[at];
-            if cell.cool {
-                continue;
-            }
-            cell.cool = true;
-            for row in cell.accounts.values_mut() {
-                row.cool(&self.sizes);
-            }
-            for row in cell.ptr.values_mut() {
-                row.targets.cool(self.sizes.set);
-            }
-            for row in cell.drops.values_mut() {
-                row.cool(&self.sizes);
-            }
-        }
-    }
-
-    /// Counts an event `times` times in the cell of this minute.
+    /// Counts an event `times` times in the cells of this minute.
     pub fn count(&mut self, key: BinKey, client: u32, clients: &Interner, event: Detailed, times: u32) {
         if event == Detailed::Nothing || times == 0 {
             return;
         }
-        let at = self.cell(key);
-        let cell = &mut self.cells[at];
+        let sizes = &self.sizes;
+        let (domains, shed) = (&self.domains, &mut self.shed);
+        let hour = self
+            .hours
+            .at(key, |hour| hour.cool(sizes, clients, domains, shed));
         match event {
             Detailed::Nothing => {}
             Detailed::Account(id, part) => {
-                let row = cell.accounts.entry(id).or_default();
-                row.count(part, hash_of(clients, client), account::times(times), &self.sizes);
+                let row = hour.accounts.entry(id).or_default();
+                row.count(part, hash_of(clients, client), account::times(times), sizes);
             }
             Detailed::Query(query) => {
                 if query.ptr.is_some() {
-                    let row = cell.ptr.entry(client).or_default();
-                    row.count(query.ptr, times, &self.sizes);
-                    if cell.ptr.len() > self.sizes.ptr_targets {
-                        let keep = self.sizes.ptr_targets / 2;
-                        let gone = lighten(&mut cell.ptr, keep, |k, v| (v.count, clients.known(*k).hash));
-                        add_shed(&mut self.shed, "ptr_targets", gone);
+                    let row = hour.ptr.entry(client).or_default();
+                    row.count(query.ptr, times, sizes);
+                    if hour.ptr.len() > sizes.ptr_targets {
+                        let keep = sizes.ptr_targets / 2;
+                        let gone = lighten(&mut hour.ptr, keep, |k, v| (v.count, clients.known(*k).hash));
+                        add_shed(shed, "ptr_targets", gone);
                     }
+                }
+                let Some(look) = query.look else { return };
+                let row = hour.pairs.entry((client, look.domain)).or_default();
+                row.count(key.minute, query.name, look, times);
+                if hour.pairs.len() > sizes.client_domains {
+                    hour.lighten_pairs(sizes.client_domains / 2, "client_domains", clients, domains, shed);
+                }
+                let ten = self.tens.at(key, |ten| ten.cool(sizes));
+                let row = ten.domains.entry(look.domain).or_default();
+                let who = hash_of(clients, client);
+                row.count(query.query_type, query.name, who, times, sizes);
+                if ten.domains.len() > sizes.domain_rows {
+                    let rank = |k: &u32, v: &Domain| (v.count, domains.stable_hash(*k));
+                    let gone = lighten(&mut ten.domains, sizes.domain_rows / 2, rank);
+                    add_shed(shed, "domain_rows", gone);
                 }
             }
             Detailed::Drop(address, port) => {
-                let row = cell.drops.entry((client, ALL_PORTS)).or_default();
-                row.count(address, Some(port), times, &self.sizes);
-                let row = cell.drops.entry((client, u32::from(port))).or_default();
-                row.count(address, None, times, &self.sizes);
-                if cell.drops.len() > self.sizes.drop_targets {
-                    let keep = self.sizes.drop_targets / 2;
-                    let gone = lighten(&mut cell.drops, keep, |k, v| {
+                let row = hour.drops.entry((client, ALL_PORTS)).or_default();
+                row.count(address, Some(port), times, sizes);
+                let row = hour.drops.entry((client, u32::from(port))).or_default();
+                row.count(address, None, times, sizes);
+                if hour.drops.len() > sizes.drop_targets {
+                    let keep = sizes.drop_targets / 2;
+                    let gone = lighten(&mut hour.drops, keep, |k, v| {
                         (v.target.count, clients.known(k.0).hash ^ u64::from(k.1))
                     });
-                    add_shed(&mut self.shed, "drop_targets", gone);
+                    add_shed(shed, "drop_targets", gone);
                 }
             }
         }
@@ -306,8 +299,7 @@ impl Detail {
         let Detailed::Account(id, part) = event else {
             return;
         };
-        let at = self.cell(key);
-        let row = self.cells[at].accounts.entry(id).or_default();
+        let row = self.hours.at(key, |_| ()).accounts.entry(id).or_default();
         row.count(part, hash_of(clients, client), -1, &self.sizes);
     }
 
@@ -321,24 +313,15 @@ impl Detail {
     ) -> Translation {
         let translation = Translation {
             accounts: self.accounts.adopt(&later.accounts),
+            domains: self.domains.adopt(&later.domains),
         };
         for (name, n) in later.shed {
             add_shed(&mut self.shed, name, n);
         }
-        let mut cells: Vec<Option<Cell>> = later.cells.into_iter().map(Some).collect();
-        for ((stream, segment, _), at) in later.index {
-            let Some(cell) = cells.get_mut(at).and_then(Option::take) else {
-                continue;
-            };
-            let Some(minute) = cell.minute else { continue };
-            let key = moved(BinKey {
-                minute,
-                segment,
-                stream,
-            });
-            let mine = self.cell(key);
-            let sizes = &self.sizes;
-            let mine = &mut self.cells[mine];
+        let sizes = &self.sizes;
+        for (from, cell) in later.hours.into_ordered() {
+            let key = moved(from);
+            let mine = self.hours.at(key, |_| ());
             for (id, row) in cell.accounts {
                 let id = translation.account(id);
                 mine.accounts.entry(id).or_default().absorb(&row, sizes);
@@ -349,6 +332,18 @@ impl Detail {
             for ((client, port), row) in cell.drops {
                 let key = (adopt(client), port);
                 mine.drops.entry(key).or_default().join(&row, sizes);
+            }
+            for ((client, domain), row) in cell.pairs {
+                let pair = (adopt(client), translation.domain(domain));
+                let shift = key.minute - from.minute;
+                mine.pairs.entry(pair).or_default().join(&row, shift);
+            }
+        }
+        for (from, cell) in later.tens.into_ordered() {
+            let mine = self.tens.at(moved(from), |_| ());
+            for (domain, row) in cell.domains {
+                let domain = translation.domain(domain);
+                mine.domains.entry(domain).or_default().absorb(&row, sizes);
             }
         }
         for (stream, &event) in later.last.iter().enumerate() {
@@ -364,15 +359,8 @@ impl Detail {
         translation
     }
 
-    /// Events that went with a bound, by its name.
-    #[must_use]
-    pub fn shed(&self) -> BTreeMap<&'static str, u64> {
-        let mut shed = self.shed.clone();
-        add_shed(&mut shed, "accounts", self.accounts.shed);
-        shed
-    }
-
-    /// The tables, in the order of [`TABLES`]. `place` tells where a bin stands in time.
+    /// The tables, in the order of [`TABLES`], and the events that went with a bound, by its name. `place`
+    /// tells where a bin stands in time.
     ///
     /// # Errors
     /// [`crate::error::Error::Table`] if columns do not fit together, which would be a bug.
@@ -381,75 +369,124 @@ impl Detail {
         clients: &Interner,
         source: u32,
         place: impl Fn(BinKey) -> Place,
-    ) -> Result<[RecordBatch; TABLES.len()]> {
-        let sizes = self.sizes.clone();
-        self.bridge();
-        let mut hours: BTreeMap<Place, Cell> = BTreeMap::new();
-        let mut cells: Vec<Option<Cell>> = self.cells.into_iter().map(Some).collect();
-        for ((stream, segment, _), at) in self.index {
-            let Some(cell) = cells.get_mut(at).and_then(Option::take) else {
-                continue;
-            };
-            let Some(minute) = cell.minute else { continue };
-            let at = place(BinKey {
-                minute,
-                segment,
-                stream,
-            });
-            let hour = Place {
-                start: at.start.div_euclid(3600) * 3600,
-                ..at
-            };
-            let Some(sum) = hours.get_mut(&hour) else {
-                hours.insert(hour, cell);
-                continue;
-            };
-            merge(&mut sum.accounts, cell.accounts, |a, b| a.absorb(b, &sizes));
-            merge(&mut sum.ptr, cell.ptr, |a, b| a.add(b, &sizes));
-            merge(&mut sum.drops, cell.drops, |a, b| a.add(b, &sizes));
+    ) -> Result<([RecordBatch; TABLES.len()], Shed)> {
+        let sizes = &self.sizes;
+        bridge(&mut self.hours);
+        let mut hours: BTreeMap<Place, Hour> = BTreeMap::new();
+        for (key, cell) in self.hours.into_ordered() {
+            let sum = hours.entry(place(key).floor(3600)).or_default();
+            merge(&mut sum.accounts, cell.accounts, |a, b| a.absorb(b, sizes));
+            merge(&mut sum.ptr, cell.ptr, |a, b| a.add(b, sizes));
+            merge(&mut sum.drops, cell.drops, |a, b| a.add(b, sizes));
+            merge(&mut sum.pairs, cell.pairs, Pair::add);
         }
-        let (mut accounts, mut ptr, mut drops) = (Vec::new(), Vec::new(), Vec::new());
-        for (hour, cell) in hours {
-            accounts.push((hour, cell.accounts));
-            ptr.push((hour, cell.ptr));
-            drops.push((hour, cell.drops));
+        let mut tens: BTreeMap<Place, Ten> = BTreeMap::new();
+        for (key, cell) in self.tens.into_ordered() {
+            let sum = tens.entry(place(key).floor(600)).or_default();
+            merge(&mut sum.domains, cell.domains, |a, b| a.absorb(b, sizes));
         }
-        Ok([
-            account::rows(accounts, &self.accounts, source, &sizes)?,
-            ptr_target::rows(ptr, clients, source, &sizes)?,
-            drop_target::rows(drops, clients, source, &sizes)?,
-        ])
+        let (mut accounts, mut ptr, mut drops, mut pairs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for (place, mut hour) in hours {
+            let most = sizes.client_domain_rows;
+            hour.lighten_pairs(most, "client_domain_rows", clients, &self.domains, &mut self.shed);
+            accounts.push((place, hour.accounts));
+            ptr.push((place, hour.ptr));
+            drops.push((place, hour.drops));
+            pairs.push((place, hour.pairs));
+        }
+        let tens = tens
+            .into_iter()
+            .map(|(place, ten)| (place, ten.domains))
+            .collect();
+        add_shed(&mut self.shed, "accounts", self.accounts.shed);
+        add_shed(&mut self.shed, "domains", self.domains.shed);
+        let tables = [
+            account::rows(accounts, &self.accounts, source, sizes)?,
+            ptr_target::rows(ptr, clients, source, sizes)?,
+            drop_target::rows(drops, clients, source, sizes)?,
+            domain::rows(tens, &self.domains, source, sizes)?,
+            client_domain::rows(pairs, clients, &self.domains, source)?,
+        ];
+        Ok((tables, self.shed))
+    }
+}
+
+impl Hour {
+    /// Gives back the memory that only a growing cell needs.
+    fn cool(&mut self, sizes: &Sizes, clients: &Interner, domains: &Names, shed: &mut Shed) {
+        self.accounts.values_mut().for_each(|row| row.cool(sizes));
+        self.ptr.values_mut().for_each(|row| row.targets.cool(sizes.set));
+        self.drops.values_mut().for_each(|row| row.cool(sizes));
+        self.lighten_pairs(
+            sizes.client_domain_rows,
+            "client_domain_rows",
+            clients,
+            domains,
+            shed,
+        );
+        self.pairs.values_mut().for_each(Pair::cool);
+        self.pairs.shrink_to_fit();
     }
 
-    /// Adds what lies between the last event of a row in one cell and its first in a later one.
-    fn bridge(&mut self) {
-        let mut ptr: ByKey<u32, u32> = ByKey::default();
-        let mut drops: ByKey<(u32, u32), u32> = ByKey::default();
-        let mut stream = None;
-        for ((now, _, _), &at) in &self.index {
-            if stream != Some(*now) {
-                stream = Some(*now);
-                ptr.clear();
-                drops.clear();
-            }
-            let cell = &mut self.cells[at];
-            for (key, row) in &mut cell.ptr {
-                if let Some(last) = row.bridge(ptr.get(key).copied()) {
-                    ptr.insert(*key, last);
-                }
-            }
-            for (key, row) in &mut cell.drops {
-                if let Some(last) = row.target.bridge(drops.get(key).copied()) {
-                    drops.insert(*key, last);
-                }
+    /// Keeps the heaviest pairs.
+    #[cold]
+    fn lighten_pairs(
+        &mut self,
+        keep: usize,
+        bound: &'static str,
+        clients: &Interner,
+        domains: &Names,
+        shed: &mut Shed,
+    ) {
+        let gone = lighten(&mut self.pairs, keep, |k, v| {
+            (v.count, clients.known(k.0).hash ^ domains.stable_hash(k.1))
+        });
+        add_shed(shed, bound, gone);
+    }
+}
+
+impl Ten {
+    fn cool(&mut self, sizes: &Sizes) {
+        self.domains.values_mut().for_each(|row| row.cool(sizes));
+        self.domains.shrink_to_fit();
+    }
+}
+
+/// Adds what lies between the last event of a row in one cell and its first in a later one of its stream.
+fn bridge(hours: &mut Cells<Hour>) {
+    let mut ptr: ByKey<u32, u32> = ByKey::default();
+    let mut drops: ByKey<(u32, u32), u32> = ByKey::default();
+    let mut pairs: ByKey<(u32, u32), i64> = ByKey::default();
+    let mut stream = None;
+    hours.each_ordered(|now, hour| {
+        if stream != Some(now) {
+            stream = Some(now);
+            ptr.clear();
+            drops.clear();
+            pairs.clear();
+        }
+        for (key, row) in &mut hour.ptr {
+            if let Some(last) = row.bridge(ptr.get(key).copied()) {
+                ptr.insert(*key, last);
             }
         }
-    }
+        for (key, row) in &mut hour.drops {
+            if let Some(last) = row.target.bridge(drops.get(key).copied()) {
+                drops.insert(*key, last);
+            }
+        }
+        for (key, row) in &mut hour.pairs {
+            if let Some(last) = row.bridge(pairs.get(key).copied()) {
+                pairs.insert(*key, last);
+            }
+        }
+    });
 }
 
 /// Numbers of a later part under those of the part that it joined.
 pub struct Translation {
     accounts: Vec<u32>,
+    domains: Vec<u32>,
 }
 
 impl Translation {
@@ -457,11 +494,22 @@ impl Translation {
         self.accounts.get(id as usize).copied().unwrap_or(names::SHED)
     }
 
+    fn domain(&self, id: u32) -> u32 {
+        self.domains.get(id as usize).copied().unwrap_or(names::SHED)
+    }
+
     /// The later part's event as one of this part.
     #[must_use]
     pub fn event(&self, event: Detailed) -> Detailed {
         match event {
             Detailed::Account(id, part) => Detailed::Account(self.account(id), part),
+            Detailed::Query(query) => Detailed::Query(Query {
+                look: query.look.map(|look| Look {
+                    domain: self.domain(look.domain),
+                    ..look
+                }),
+                ..query
+            }),
             other => other,
         }
     }
@@ -476,7 +524,7 @@ fn hash_of(clients: &Interner, client: u32) -> u32 {
     }
 }
 
-fn add_shed(shed: &mut BTreeMap<&'static str, u64>, name: &'static str, n: u64) {
+fn add_shed(shed: &mut Shed, name: &'static str, n: u64) {
     if n > 0 {
         *shed.entry(name).or_default() += n;
     }
