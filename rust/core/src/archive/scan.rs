@@ -138,12 +138,8 @@ pub fn scan(sources: &[Source], options: &ScanOptions, progress: &Progress) -> R
         n => n,
     };
     let mut options = options.clone();
-    let zones = options.zone.iter().chain(options.server_zones.values());
-    options.count.detail_minutes = if zones.fold(true, |all, z| all && z.whole_hours()) {
-        60
-    } else {
-        15
-    };
+    let mut zones = options.zone.iter().chain(options.server_zones.values());
+    options.count.detail_minutes = if zones.all(Zone::whole_hours) { 60 } else { 15 };
     let options = &options;
     let mut jobs = Vec::new();
     let mut files: Vec<FileState> = Vec::new();

@@ -13,7 +13,7 @@ use arrow_schema::{DataType, Field, SchemaRef};
 use super::batch::{self, Places, States};
 use super::counts::{Counts, signed};
 use super::names::Names;
-use super::{ByKey, Sizes};
+use super::{Binned, Sizes};
 use crate::error::Result;
 use crate::event::Kind;
 
@@ -94,12 +94,7 @@ pub fn schema() -> SchemaRef {
 ///
 /// # Errors
 /// [`crate::error::Error::Table`] if the columns do not fit together, which would be a bug.
-pub fn rows(
-    hours: Vec<(super::Place, ByKey<u32, Account>)>,
-    names: &Names,
-    source: u32,
-    sizes: &Sizes,
-) -> Result<RecordBatch> {
+pub fn rows(hours: Binned<u32, Account>, names: &Names, source: u32, sizes: &Sizes) -> Result<RecordBatch> {
     let mut places = Places::default();
     let mut account = Vec::new();
     let mut parts: [Vec<u64>; 3] = Default::default();

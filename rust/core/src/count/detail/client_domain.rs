@@ -18,10 +18,10 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, Float64Array, Int32Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, SchemaRef};
 
+use super::Binned;
 use super::batch::{self, Histograms, Places, States};
 use super::look::{ENTROPY_PARTS, Look};
 use super::names::Names;
-use super::{ByKey, Place};
 use crate::count::intern::Interner;
 use crate::count::summary::{Summary, kept};
 use crate::error::Result;
@@ -51,11 +51,24 @@ struct Asked {
 struct Asks {
     level: u8,
     fold_at: u16,
+    /// The first name, while it is the only one: most pairs need no list.
+    first: Option<Asked>,
     items: Vec<Asked>,
 }
 
 impl Asks {
     fn add(&mut self, name: Asked) {
+        if self.items.is_empty() && self.level == 0 {
+            match self.first {
+                None => self.first = Some(name),
+                Some(first) if first.hash != name.hash => {
+                    self.first = None;
+                    self.items = vec![first, name];
+                }
+                Some(_) => {}
+            }
+            return;
+        }
         if !kept(name.hash, self.level) || self.items.last() == Some(&name) {
             return;
         }
@@ -66,6 +79,7 @@ impl Asks {
     }
 
     fn fold(&mut self) {
+        self.items.extend(self.first.take());
         self.items.sort_unstable_by_key(|n| (n.hash, n.entropy, n.length));
         self.items.dedup_by_key(|n| n.hash);
         let level = self.level;
@@ -82,6 +96,7 @@ impl Asks {
     fn absorb(&mut self, other: &Asks) {
         self.level = self.level.max(other.level);
         self.items.extend_from_slice(&other.items);
+        self.items.extend(other.first);
         self.fold();
     }
 }
@@ -162,8 +177,10 @@ impl Pair {
 
     /// Gives back the memory that only a growing row needs.
     pub fn cool(&mut self) {
-        self.asks.fold();
-        self.asks.items.shrink_to_fit();
+        if self.asks.first.is_none() {
+            self.asks.fold();
+            self.asks.items.shrink_to_fit();
+        }
     }
 }
 
@@ -192,7 +209,7 @@ pub fn schema() -> SchemaRef {
 /// # Errors
 /// [`crate::error::Error::Table`] if the columns do not fit together, which would be a bug.
 pub fn rows(
-    hours: Vec<(Place, ByKey<(u32, u32), Pair>)>,
+    hours: Binned<(u32, u32), Pair>,
     clients: &Interner,
     domains: &Names,
     source: u32,

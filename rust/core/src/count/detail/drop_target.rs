@@ -16,7 +16,7 @@ use super::batch::{self, Histograms, Places, States};
 use super::counts::{Counts, signed};
 use super::origin::{Origins, origin_array};
 use super::target::{Address, Target};
-use super::{ByKey, Place, Sizes};
+use super::{Binned, Sizes};
 use crate::count::address::Client;
 use crate::count::hash::{fold, name_hash};
 use crate::count::intern::Interner;
@@ -102,7 +102,7 @@ pub fn schema() -> SchemaRef {
 /// # Errors
 /// [`crate::error::Error::Table`] if the columns do not fit together, which would be a bug.
 pub fn rows(
-    hours: Vec<(Place, ByKey<(u32, u32), Drops>)>,
+    hours: Binned<(u32, u32), Drops>,
     clients: &Interner,
     source: u32,
     sizes: &Sizes,

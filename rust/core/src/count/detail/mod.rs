@@ -40,7 +40,7 @@ use hashbrown::HashMap;
 use account::{Account, Part};
 use cells::Cells;
 use client_domain::Pair;
-use domain::Domain;
+use domain::Ten;
 use drop_target::{ALL_PORTS, Drops};
 use look::{Look, Looks};
 use names::Names;
@@ -57,6 +57,9 @@ use crate::event::{Event, Kind, QueryType};
 
 /// Rows of a cell by their key. Keys are chosen by clients, so the hash is seeded.
 pub type ByKey<K, V> = HashMap<K, V, foldhash::quality::RandomState>;
+
+/// Rows of bins.
+pub type Binned<K, V> = Vec<(Place, ByKey<K, V>)>;
 
 /// Names of the tables, in the order of [`Detail::tables`].
 pub const TABLES: [&str; 5] = [
@@ -148,12 +151,6 @@ struct Hour {
     ptr: ByKey<u32, Target>,
     drops: ByKey<(u32, u32), Drops>,
     pairs: ByKey<(u32, u32), Pair>,
-}
-
-/// The rows of ten minutes.
-#[derive(Default)]
-struct Ten {
-    domains: ByKey<u32, Domain>,
 }
 
 /// The details of one worker.
@@ -268,14 +265,10 @@ impl Detail {
                 if hour.pairs.len() > sizes.client_domains {
                     hour.lighten_pairs(sizes.client_domains / 2, "client_domains", clients, domains, shed);
                 }
-                let ten = self.tens.at(key, |ten| ten.cool(sizes));
-                let row = ten.domains.entry(look.domain).or_default();
+                let ten = self.tens.at(key, |ten| ten.fold(sizes, domains, shed));
                 let who = hash_of(clients, client);
-                row.count(query.query_type, query.name, who, times, sizes);
-                if ten.domains.len() > sizes.domain_rows {
-                    let rank = |k: &u32, v: &Domain| (v.count, domains.stable_hash(*k));
-                    let gone = lighten(&mut ten.domains, sizes.domain_rows / 2, rank);
-                    add_shed(shed, "domain_rows", gone);
+                if ten.count(look.domain, query.query_type, query.name, who, times) {
+                    ten.fold(sizes, domains, shed);
                 }
             }
             Detailed::Drop(address, port) => {
@@ -341,10 +334,7 @@ impl Detail {
         }
         for (from, cell) in later.tens.into_ordered() {
             let mine = self.tens.at(moved(from), |_| ());
-            for (domain, row) in cell.domains {
-                let domain = translation.domain(domain);
-                mine.domains.entry(domain).or_default().absorb(&row, sizes);
-            }
+            mine.absorb(cell, |domain| translation.domain(domain));
         }
         for (stream, &event) in later.last.iter().enumerate() {
             if let Some(event) = event {
@@ -380,10 +370,9 @@ impl Detail {
             merge(&mut sum.drops, cell.drops, |a, b| a.add(b, sizes));
             merge(&mut sum.pairs, cell.pairs, Pair::add);
         }
-        let mut tens: BTreeMap<Place, Ten> = BTreeMap::new();
+        let mut tens: BTreeMap<Place, Vec<Ten>> = BTreeMap::new();
         for (key, cell) in self.tens.into_ordered() {
-            let sum = tens.entry(place(key).floor(600)).or_default();
-            merge(&mut sum.domains, cell.domains, |a, b| a.absorb(b, sizes));
+            tens.entry(place(key).floor(600)).or_default().push(cell);
         }
         let (mut accounts, mut ptr, mut drops, mut pairs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (place, mut hour) in hours {
@@ -394,17 +383,13 @@ impl Detail {
             drops.push((place, hour.drops));
             pairs.push((place, hour.pairs));
         }
-        let tens = tens
-            .into_iter()
-            .map(|(place, ten)| (place, ten.domains))
-            .collect();
         add_shed(&mut self.shed, "accounts", self.accounts.shed);
         add_shed(&mut self.shed, "domains", self.domains.shed);
         let tables = [
             account::rows(accounts, &self.accounts, source, sizes)?,
             ptr_target::rows(ptr, clients, source, sizes)?,
             drop_target::rows(drops, clients, source, sizes)?,
-            domain::rows(tens, &self.domains, source, sizes)?,
+            domain::rows(tens.into_iter(), &self.domains, source, sizes, &mut self.shed)?,
             client_domain::rows(pairs, clients, &self.domains, source)?,
         ];
         Ok((tables, self.shed))
@@ -442,13 +427,6 @@ impl Hour {
             (v.count, clients.known(k.0).hash ^ domains.stable_hash(k.1))
         });
         add_shed(shed, bound, gone);
-    }
-}
-
-impl Ten {
-    fn cool(&mut self, sizes: &Sizes) {
-        self.domains.values_mut().for_each(|row| row.cool(sizes));
-        self.domains.shrink_to_fit();
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Names {
     /// Numbers by a seeded hash: two of a million texts meet with a chance of one in 30 million.
     ids: HashMap<u64, u32, foldhash::quality::RandomState>,
     texts: Vec<Box<str>>,
+    /// Hashes of the texts that are the same everywhere.
+    hashes: Vec<u64>,
     most: usize,
     /// Times that a text past the bound was asked for.
     pub shed: u64,
@@ -30,6 +32,7 @@ impl Names {
         Names {
             ids: HashMap::default(),
             texts: vec![SHED_NAME.into()],
+            hashes: vec![name_hash(SHED_NAME.as_bytes())],
             most,
             shed: 0,
         }
@@ -47,6 +50,7 @@ impl Names {
             return SHED;
         }
         let id = self.texts.len() as u32;
+        self.hashes.push(name_hash(text.as_bytes()));
         self.texts.push(text.into());
         self.ids.insert(key, id);
         id
@@ -61,7 +65,7 @@ impl Names {
     /// A hash of the text that is the same everywhere.
     #[must_use]
     pub fn stable_hash(&self, id: u32) -> u64 {
-        name_hash(self.text(id).as_bytes())
+        self.hashes.get(id as usize).copied().unwrap_or(0)
     }
 
     /// The numbers here of all texts of another list, by their numbers there.
@@ -102,7 +106,7 @@ mod tests {
         let mut n = Names::new(2);
         let a = n.id(b"alice");
         assert_eq!(n.text(a), "alice");
-        let long = n.id(&[b"\xc3\xa9".repeat(200)[..], b"x"].concat());
+        let long = n.id(&[&b"\xc3\xa9".repeat(200)[..], b"x"].concat());
         assert_eq!(n.text(long).len(), 256);
         assert_eq!(n.id(b"carol"), SHED);
         assert_eq!(n.text(SHED), "(shed)");

@@ -13,7 +13,7 @@ use arrow_schema::{DataType, Field, SchemaRef};
 use super::batch::{self, Histograms, Places, States};
 use super::origin::{Origins, origin_array};
 use super::target::{Address, Target};
-use super::{ByKey, Place, Sizes};
+use super::{Binned, Sizes};
 use crate::count::address::Client;
 use crate::count::intern::Interner;
 use crate::error::Result;
@@ -97,7 +97,7 @@ pub fn schema() -> SchemaRef {
 /// # Errors
 /// [`crate::error::Error::Table`] if the columns do not fit together, which would be a bug.
 pub fn rows(
-    hours: Vec<(Place, ByKey<u32, Target>)>,
+    hours: Binned<u32, Target>,
     clients: &Interner,
     source: u32,
     sizes: &Sizes,
