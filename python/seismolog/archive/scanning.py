@@ -167,7 +167,8 @@ class ScanOptions:
     def fingerprint(self, version: str) -> str:
         """Stands for everything that changes what is counted; the number of threads does not."""
         deciding = {k: v for k, v in self.arguments().items() if k != "threads"}
-        text = json.dumps([version, deciding], sort_keys=True)
+        # A store that an earlier version filled without these tables is to get them.
+        text = json.dumps([version, DETAIL_TABLES, deciding], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
