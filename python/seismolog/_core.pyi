@@ -60,6 +60,29 @@ class Scan:
         `traffic`: bin_start, server, kind, query_type, side, count, recipients, distinct_clients, client_entropy,
         distinct_names, name_entropy, top_name_share, client_state, name_state, source.
 
+        With `details`, without rows otherwise, and one row for each source and key:
+
+        `account_activity` (1 h): bin_start, server, account, logins, failures, authenticated_sends, distinct_clients,
+        client_state, source.
+
+        `ptr_target` (1 h): bin_start, server, origin (a client, or its /24, which is the sum of its clients), count,
+        distinct_targets, target_state, distance_histogram, source. Counted are PTR queries for a whole address. The
+        histogram is of the Euclidean distances of consecutive IPv4 targets of a client, octets as a vector: 0; 1 to 2;
+        to 8; to 32; below 150.2; 150.2 to 210.4; to 300; above. Zeros at its end are left out.
+
+        `drop_target` (1 h): bin_start, server, origin, port (0 where none is told, null: all ports together), count,
+        distinct_targets, target_state, distance_histogram, distinct_endpoints, endpoint_state (destinations with port,
+        null where the row is of one port), source.
+
+        `domain` (10 min): bin_start, server, domain (the registered one), count, the query types, distinct_names,
+        name_state, distinct_clients, client_state, source.
+
+        `client_domain` (1 h, heavy hitters): bin_start, server, client, domain, count, distinct_names, name_state (a
+        set), names_measured, label_entropy_sum, mean_label_entropy (bits; of the characters left of the domain, each
+        distinct name once), name_length_histogram (index: length), median_name_length, mail_label_bits (leftmost
+        labels seen: mail 1, smtp 2, mx 4, ns 8, gate 16, relay 32), mail_labels (their number), interval_histogram
+        (minutes between consecutive queries; buckets: `INTERVAL_MINUTES` of `seismolog.store.schema`), source.
+
         Entropies are in bits. Columns that were not asked for are left out. Rows stand in no particular order.
         """
 
@@ -71,6 +94,8 @@ def scan(
     query_types: bool = True,
     names: bool = True,
     state: bool = False,
+    details: bool = False,
+    public_suffixes: str | None = None,
     timezone: str | None = None,
     server_timezones: Mapping[str, str] = ...,
     server_names: Mapping[str, str] = ...,
@@ -89,10 +114,11 @@ def scan(
     turns out to be damaged is counted up to there and reported in `Scan.sources`.
 
     `threads`: 0 means as many as the machine has; the result is the same for any number. `clients`, `query_types`,
-    `names`, `state`: what is counted; less is faster. `timezone`: zone of times that tell none (None: UTC, and
-    reported as a guess). `year`: year of each file's first line where lines tell none. `digest`: hash every text.
-    `limits`: bounds by name (see Settings). `progress(bytes read, bytes in all, lines read)` is called ten times a
-    second; an exception that it raises stops the scan.
+    `names`, `state`, `details`: what is counted; less is faster. `public_suffixes`: the text of the public suffix list,
+    for the registered domains of `details`; without it they are the last two labels. `timezone`: zone of times that tell
+    none (None: UTC, and reported as a guess). `year`: year of each file's first line where lines tell none. `digest`:
+    hash every text. `limits`: bounds by name (see Settings). `progress(bytes read, bytes in all, lines read)` is called
+    ten times a second; an exception that it raises stops the scan.
     """
 
 def merge_states(group: Any, state: Any, size: int = 4096) -> ArrowBatch:

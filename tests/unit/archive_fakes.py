@@ -108,6 +108,8 @@ class Scanned:
         return {n: sum(s[n] for s in self.sources) for n in ("lines", "matched", "ignored", "unmatched")}
 
     def table(self, name: str) -> pl.DataFrame:
+        if name not in self._frames:
+            return pl.DataFrame(schema={"server": pl.UInt32})
         server = pl.col("server").replace_strict(
             {s: i for i, s in enumerate(self.servers)}, return_dtype=pl.UInt32
         )

@@ -12,6 +12,7 @@ import pytest
 
 import seismolog
 from seismolog import _core
+from seismolog.archive.scanning import DETAIL_TABLES
 
 STUB = Path(seismolog.__file__).with_name("_core.pyi")
 TREE = ast.parse(STUB.read_text())
@@ -122,7 +123,7 @@ def test_tables_have_the_columns_of_the_stub(tmp_path: Path) -> None:
         if isinstance(n, ast.FunctionDef) and n.name == "table"
     )
     words = set(text.replace(",", " ").replace(".", " ").replace("(", " ").split())
-    for name in ("traffic", "client_traffic"):
+    for name in ("traffic", "client_traffic", *DETAIL_TABLES):
         columns = set(pl.DataFrame(scanned.table(name)).columns)
         assert columns - set(_core.QTYPES) <= words, columns - words
     with pytest.raises(_core.UsageError, match="no table"):

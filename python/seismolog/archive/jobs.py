@@ -28,9 +28,11 @@ from seismolog.archive.scanning import (
     ScanOptions,
     Summary,
     core,
+    detail_frames,
     guesses,
     moment,
     plain_frames,
+    public_suffixes,
 )
 from seismolog.archive.sources import PlannedFiles, absolute, plan_files
 from seismolog.errors import InputError, core_errors
@@ -208,7 +210,14 @@ def analyze_into_store(
     for batch in _batches(todo, planned, options.batch_size):
         with core_errors():
             scanned = scanner.scan(
-                batch, **options.arguments(), names=True, state=True, digest=True, progress=tell.batch(batch)
+                batch,
+                **options.arguments(),
+                names=True,
+                state=True,
+                details=True,
+                public_suffixes=public_suffixes(),
+                digest=True,
+                progress=tell.batch(batch),
             )
         reports += scanned.sources
         with store.writer() as writer:
@@ -265,7 +274,7 @@ def _write(
     store: Store,
 ) -> None:
     """Hand the rows to the writer, each source once: a pipe can repeat what a file said."""
-    frames = plain_frames(scanned, kinds, merger=store.merger)
+    frames = plain_frames(scanned, kinds, merger=store.merger) | detail_frames(scanned)
     keep: list[int] = []
     seen = set(done)
     for i, entry in enumerate(entries):

@@ -17,6 +17,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Protocol
 
 import polars as pl
@@ -27,7 +29,21 @@ from seismolog.store.schema import SOURCE, TABLES
 if TYPE_CHECKING:
     from seismolog.config import Config
 
-__all__ = ["Progress", "ScanOptions", "Scanned", "Scanner", "Summary", "core", "plain_frames"]
+__all__ = [
+    "DETAIL_TABLES",
+    "Progress",
+    "ScanOptions",
+    "Scanned",
+    "Scanner",
+    "Summary",
+    "core",
+    "detail_frames",
+    "plain_frames",
+    "public_suffixes",
+]
+
+#: Tables of hours and of ten minutes, which the core counts when it is asked for ``details``.
+DETAIL_TABLES = ("account_activity", "ptr_target", "drop_target", "domain", "client_domain")
 
 #: (bytes read, bytes in all, lines read); bytes as they lie on the disk.
 Progress = Callable[[int, int, int], None]
@@ -75,6 +91,12 @@ class Scanner(Protocol):
 
     def digest(self, path: str, lengths: Sequence[int], /) -> dict[str, Any]:
         """Hash a whole text and its prefixes."""
+
+
+@cache
+def public_suffixes() -> str:
+    """The text of the public suffix list that is installed with the package ``publicsuffixlist``."""
+    return (files("publicsuffixlist") / "public_suffix_list.dat").read_text(encoding="utf-8")
 
 
 def core() -> Scanner:
@@ -145,7 +167,8 @@ class ScanOptions:
     def fingerprint(self, version: str) -> str:
         """Stands for everything that changes what is counted; the number of threads does not."""
         deciding = {k: v for k, v in self.arguments().items() if k != "threads"}
-        text = json.dumps([version, deciding], sort_keys=True)
+        # A store that an earlier version filled without these tables is to get them.
+        text = json.dumps([version, DETAIL_TABLES, deciding], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -202,6 +225,24 @@ def plain_frames(
             _names(frame["server"], scanned.servers), _names(frame["kind"], kinds)
         )
     return frames
+
+
+def detail_frames(scanned: Scanned) -> dict[str, pl.DataFrame]:
+    """The tables of details of a scan that have rows, with names for codes.
+
+    The core hands them over with one row for each source and key.
+
+    Returns
+    -------
+    dict
+        Table name to frame; its column ``source`` is the position in ``scanned.sources``.
+    """
+    frames = {name: pl.DataFrame(scanned.table(name)) for name in DETAIL_TABLES}
+    return {
+        name: frame.with_columns(_names(frame["server"], scanned.servers))
+        for name, frame in frames.items()
+        if not frame.is_empty()
+    }
 
 
 def _split_bins(scanned: Scanned) -> pl.DataFrame:

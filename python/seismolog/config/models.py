@@ -307,6 +307,31 @@ class Limits(Section):
     pending_repeats: Positive = Field(
         default=1 << 16, description="`last message repeated` lines that wait for what stands before them."
     )
+    accounts: Positive = Field(
+        default=200_000, description="Accounts that one thread knows; more share one name."
+    )
+    ptr_targets: Positive = Field(
+        default=1 << 16,
+        description="Clients whose reverse look-ups of an hour are kept; the lighter half goes.",
+    )
+    drop_targets: Positive = Field(
+        default=1 << 16,
+        description="Clients with ports whose dropped packets of an hour are kept; the lighter half goes.",
+    )
+    domains: Positive = Field(
+        default=1 << 18, description="Registered domains that one thread knows; more share one name."
+    )
+    domain_rows: Positive = Field(
+        default=1 << 14, description="Registered domains of ten minutes; past it the lighter half goes."
+    )
+    client_domains: Positive = Field(
+        default=1 << 16,
+        description="Clients with registered domains of an hour while it is counted; the lighter half goes.",
+    )
+    client_domain_rows: Positive = Field(
+        default=20_000,
+        description="Clients with registered domains that are kept of an hour and server: the heaviest.",
+    )
 
 
 class Config(Section):

@@ -30,6 +30,7 @@ import polars as pl
 
 __all__ = [
     "GENERATION",
+    "INTERVAL_MINUTES",
     "QTYPES",
     "SCHEMA_VERSION",
     "SOURCE",
@@ -53,6 +54,19 @@ Measure = Literal["distinct", "entropy", "top_share", "ratio", "median", "ones"]
 
 _TIME = pl.Datetime("us", "UTC")
 _DNS = ("dns_query", "dns_denied", "dns_error")
+#: First minute of each bucket of ``interval_histogram``; the last has no end.
+INTERVAL_MINUTES = (
+    *(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11),
+    *(15, 20, 30, 45, 60, 90, 120, 180, 240, 360, 720, 1440),
+)
+_INTERVALS = (
+    "intervals of consecutive queries of one source in minutes, buckets from "
+    f"{', '.join(map(str, INTERVAL_MINUTES))}"
+)
+_DISTANCES = (
+    "distances of consecutive IPv4 targets of a client, octets as a vector: 0; 1 to 2; to 8; to 32; below "
+    "150.2; 150.2 to 210.4; to 300; above"
+)
 
 
 @dataclass(frozen=True)
@@ -241,26 +255,39 @@ _TABLES = (
             _key("domain", pl.String(), "registered domain"),
             _sum("count", pl.Int64(), "queries"),
             _of("distinct_names", pl.Int32(), "name_state", "distinct", "distinct query names"),
-            _sum("label_entropy_sum", pl.Float64(), "label entropies of the queries, added, bits"),
+            _sum(
+                "names_measured",
+                pl.Int64(),
+                "names that entropies and lengths are of: each distinct one once an hour and source, a sample "
+                "past 256",
+            ),
+            _sum(
+                "label_entropy_sum",
+                pl.Float64(),
+                "entropies of the characters left of the domain, added over the names measured, bits",
+            ),
             Column(
                 "mean_label_entropy",
                 pl.Float64(),
                 "derived",
-                "mean label entropy of a query, bits",
+                "mean label entropy of a name, bits",
                 of="label_entropy_sum",
                 measure="ratio",
-                per="count",
+                per="names_measured",
             ),
-            Column(
-                "name_length_histogram", pl.List(pl.Int32()), "histogram", "queries by length of the name"
-            ),
+            Column("name_length_histogram", pl.List(pl.Int32()), "histogram", "names measured by length"),
             _of(
                 "median_name_length", pl.Int32(), "name_length_histogram", "median", "median length of a name"
             ),
-            Column("mail_label_bits", pl.Int32(), "bits", "mail-like leftmost labels seen, one bit each"),
+            Column(
+                "mail_label_bits",
+                pl.Int32(),
+                "bits",
+                "leftmost labels seen, one bit each: mail, smtp, mx, ns, gate, relay",
+            ),
             _of("mail_labels", pl.Int32(), "mail_label_bits", "ones", "number of mail-like labels seen"),
-            Column("interval_histogram", pl.List(pl.Int32()), "histogram", "intervals between queries"),
-            _state("name_state", "summary of the counts by query name"),
+            Column("interval_histogram", pl.List(pl.Int32()), "histogram", _INTERVALS),
+            _state("name_state", "summary of the query names, without counts"),
         ),
     ),
     Table(
@@ -271,13 +298,11 @@ _TABLES = (
         columns=(
             _bin("1 hour"),
             _SERVER,
-            _key("origin", pl.String(), "client, or its /24"),
+            _key("origin", pl.String(), "client, or its /24: a /24 is the sum of its clients"),
             _sum("count", pl.Int64(), "reverse look-ups"),
             _of("distinct_targets", pl.Int32(), "target_state", "distinct", "distinct addresses asked for"),
             _state("target_state", "summary of the counts by target"),
-            Column(
-                "distance_histogram", pl.List(pl.Int32()), "histogram", "distances of consecutive targets"
-            ),
+            Column("distance_histogram", pl.List(pl.Int32()), "histogram", _DISTANCES),
         ),
     ),
     Table(
@@ -288,14 +313,20 @@ _TABLES = (
         columns=(
             _bin("1 hour"),
             _SERVER,
-            _key("origin", pl.String(), "client, or its /24"),
-            _key("port", pl.Int32(), "destination port, null where the protocol has none"),
+            _key("origin", pl.String(), "client, or its /24: a /24 is the sum of its clients"),
+            _key("port", pl.Int32(), "destination port, 0 where none is told, null: all ports together"),
             _sum("count", pl.Int64(), "packets dropped"),
             _of("distinct_targets", pl.Int32(), "target_state", "distinct", "distinct destinations"),
             _state("target_state", "summary of the counts by destination"),
-            Column(
-                "distance_histogram", pl.List(pl.Int32()), "histogram", "distances of consecutive targets"
+            Column("distance_histogram", pl.List(pl.Int32()), "histogram", _DISTANCES),
+            _of(
+                "distinct_endpoints",
+                pl.Int32(),
+                "endpoint_state",
+                "distinct",
+                "distinct destinations with port, null where the row is of one port",
             ),
+            _state("endpoint_state", "summary of the counts by destination and port"),
         ),
     ),
     Table(
@@ -314,7 +345,7 @@ _TABLES = (
         columns=(
             _bin("1 hour"),
             _SERVER,
-            _key("account", pl.String(), "account name as logged"),
+            _key("account", pl.String(), "account name as logged, 256 bytes at most"),
             _sum("logins", pl.Int64(), "successful logins"),
             _sum("failures", pl.Int64(), "failed authentications"),
             _sum("authenticated_sends", pl.Int64(), "messages accepted from the authenticated account"),

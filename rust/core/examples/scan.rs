@@ -1,6 +1,6 @@
 //! Counts files and prints how long it took: for profilers, which like a plain binary.
 //!
-//! `cargo run --release --example scan -- THREADS [kind|client|type|all|state] FILE...`
+//! `cargo run --release --example scan -- THREADS [kind|client|type|all|state|details] FILE...`
 
 use seismolog_core::archive::scan::{Progress, ScanOptions, scan};
 use seismolog_core::archive::source::Source;
@@ -9,7 +9,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let threads = arguments.next().ok_or("threads")?.parse()?;
     let what = arguments.next().ok_or("what")?;
-    let level = ["kind", "client", "type", "all", "state"]
+    let level = ["kind", "client", "type", "all", "state", "details"]
         .iter()
         .position(|w| *w == what)
         .ok_or("what")?;
@@ -21,6 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     options.count.query_types = level >= 2;
     options.count.names = level >= 3;
     options.count.state = level >= 4;
+    options.count.details = level >= 5;
     let sources = arguments
         .map(|f| Source::look(f.as_ref()))
         .collect::<Result<Vec<_>, _>>()?;

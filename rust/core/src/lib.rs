@@ -9,6 +9,7 @@
 pub mod archive;
 pub mod count;
 pub mod dialect;
+pub mod domain;
 pub mod error;
 pub mod event;
 pub mod explain;

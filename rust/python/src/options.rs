@@ -38,6 +38,13 @@ fn limits(given: &BTreeMap<String, usize>) -> PyResult<Limits> {
             "line_length" => &mut l.line_length,
             "held_events" => &mut l.held_events,
             "pending_repeats" => &mut l.pending_repeats,
+            "accounts" => &mut l.accounts,
+            "ptr_targets" => &mut l.ptr_targets,
+            "drop_targets" => &mut l.drop_targets,
+            "domains" => &mut l.domains,
+            "domain_rows" => &mut l.domain_rows,
+            "client_domains" => &mut l.client_domains,
+            "client_domain_rows" => &mut l.client_domain_rows,
             _ => return Err(usage("limits", format!("unknown bound {name:?}"))),
         };
         if value == 0 {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::UInt32Type;
@@ -13,6 +14,7 @@ use pyo3_arrow::{PyArray, PyRecordBatch, PyTable};
 use seismolog_core::archive::scan::{Progress, Scanned, SourceReport};
 use seismolog_core::archive::source::Source;
 use seismolog_core::count::worker::Tally;
+use seismolog_core::domain::Suffixes;
 
 use crate::{UsageError, funnel, options};
 
@@ -25,7 +27,7 @@ pub struct Scan {
 /// Counts the lines of files.
 #[pyfunction]
 #[pyo3(signature = (
-    paths, *, threads = 0, clients = true, query_types = true, names = true, state = false, timezone = None,
+    paths, *, threads = 0, clients = true, query_types = true, names = true, state = false, details = false, public_suffixes = None, timezone = None,
     server_timezones = BTreeMap::new(), server_names = BTreeMap::new(), default_server = "unknown", year = None,
     inside = Vec::new(), reinjection = Vec::new(), client_prefix_v6 = 128, digest = false,
     limits = BTreeMap::new(), progress = None,
@@ -43,6 +45,8 @@ pub fn scan(
     query_types: bool,
     names: bool,
     state: bool,
+    details: bool,
+    public_suffixes: Option<&str>,
     timezone: Option<&str>,
     server_timezones: BTreeMap<String, String>,
     server_names: BTreeMap<String, String>,
@@ -69,6 +73,10 @@ pub fn scan(
     site.count.query_types = query_types;
     site.count.names = names;
     site.count.state = state;
+    site.count.details = details;
+    if let (true, Some(list)) = (details, public_suffixes) {
+        site.count.suffixes = Arc::new(Suffixes::parse(list));
+    }
     let options = options::scan_options(site, threads, digest, &limits)?;
     let sources = look(&paths)?;
     let total = sources.iter().map(|s| s.bytes).sum();
@@ -143,9 +151,16 @@ impl Scan {
         match name {
             "client_traffic" => table(&self.scanned.client_traffic.0, &self.scanned.client_traffic.1),
             "traffic" => table(&self.scanned.traffic.0, &self.scanned.traffic.1),
-            _ => Err(UsageError::new_err(format!(
-                "no table {name:?}; expected client_traffic or traffic"
-            ))),
+            _ => match self.scanned.details.get(name) {
+                Some((schema, batches)) => table(schema, batches),
+                None => {
+                    let known: Vec<&str> = self.scanned.details.keys().copied().collect();
+                    Err(UsageError::new_err(format!(
+                        "no table {name:?}; expected client_traffic, traffic, {}",
+                        known.join(", ")
+                    )))
+                }
+            },
         }
     }
 

@@ -14,6 +14,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
 use crate::count::bins::BinKey;
+use crate::count::detail;
 use crate::count::intern::Interner;
 use crate::count::seal::ClientColumns;
 use crate::count::table::{self, Place};
@@ -92,6 +93,8 @@ pub struct Scanned {
     pub client_traffic: (SchemaRef, Vec<RecordBatch>),
     /// Schema and batches of `traffic`.
     pub traffic: (SchemaRef, Vec<RecordBatch>),
+    /// The tables of details by name; without rows where they were not asked for. A source has one row a key.
+    pub details: BTreeMap<&'static str, (SchemaRef, Vec<RecordBatch>)>,
     /// Bins (start in seconds, server) whose rows come from more than one place: several files, a
     /// repeated hour, lines later than an hour. Rows of one key must be added together there.
     pub split_bins: Vec<(i64, u32)>,
@@ -134,6 +137,10 @@ pub fn scan(sources: &[Source], options: &ScanOptions, progress: &Progress) -> R
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         n => n,
     };
+    let mut options = options.clone();
+    let mut zones = options.zone.iter().chain(options.server_zones.values());
+    options.count.detail_minutes = if zones.all(Zone::whole_hours) { 60 } else { 15 };
+    let options = &options;
     let mut jobs = Vec::new();
     let mut files: Vec<FileState> = Vec::new();
     for (file, source) in sources.iter().enumerate() {
@@ -426,6 +433,10 @@ fn finish(
     let mut seen = HashSet::new();
     let mut tasks: Vec<(usize, ClientColumns, Option<Interner>)> = Vec::new();
     let mut resolvers = Vec::with_capacity(files.len());
+    let mut details: BTreeMap<&'static str, (SchemaRef, Vec<RecordBatch>)> = detail::TABLES
+        .into_iter()
+        .zip(detail::schemas().map(|schema| (schema, Vec::new())))
+        .collect();
     for (i, file) in files.iter_mut().enumerate() {
         let resolver = Resolver::new(&file.worker, first_years[i], options, &codes, &utc);
         let mut mine = HashSet::new();
@@ -449,6 +460,19 @@ fn finish(
             }
         }
         seen.extend(mine);
+        if let Some(found) = file.worker.take_detail() {
+            let (batches, shed) = found.tables(&file.worker.clients, i as u32, |key| resolver.place(key))?;
+            for (name, n) in shed {
+                file.worker.shed(name, n);
+            }
+            for (name, batch) in detail::TABLES.into_iter().zip(batches) {
+                if batch.num_rows() > 0
+                    && let Some((_, all)) = details.get_mut(name)
+                {
+                    all.push(batch);
+                }
+            }
+        }
         reports.push(report(&sources[i], file, first_years[i], options, &resolver));
         tasks.extend(file.joined.drain(..).map(|(columns, arena)| (i, columns, arena)));
         resolvers.push(resolver);
@@ -473,6 +497,7 @@ fn finish(
         servers,
         client_traffic: (table::client_schema(&options.count, wide), clients),
         traffic: (table::traffic_schema(&options.count), traffic),
+        details,
         split_bins: split,
     })
 }

@@ -10,6 +10,7 @@ use hashbrown::HashMap;
 use crate::event::Kind;
 
 use super::bins::BinKey;
+use super::detail::Detailed;
 
 /// A hold and its cancel may be this far apart.
 pub const HORIZON_SECONDS: i64 = 3600;
@@ -25,6 +26,8 @@ pub struct Held {
     pub client: u32,
     /// Addresses counted.
     pub recipients: u32,
+    /// The same event as the details counted it.
+    pub detailed: Detailed,
 }
 
 /// One half that waits.
@@ -168,6 +171,7 @@ mod tests {
             kind: Kind::PopAccess,
             client: 7,
             recipients: 0,
+            detailed: Detailed::Nothing,
         }
     }
 

@@ -9,6 +9,7 @@
 
 pub mod address;
 pub mod bins;
+pub mod detail;
 pub mod hash;
 pub mod intern;
 pub mod lookup;
@@ -36,6 +37,12 @@ pub struct Options {
     pub names: bool,
     /// Stored summaries beside the numbers.
     pub state: bool,
+    /// The tables of details (see [`detail`]), which carry their summaries always.
+    pub details: bool,
+    /// Length of a cell of details in minutes: 15, or 60 where every zone differs from UTC by whole hours.
+    pub detail_minutes: i64,
+    /// The public suffix list, by which names have registered domains.
+    pub suffixes: std::sync::Arc<crate::domain::Suffixes>,
     /// Prefixes that are inside the site.
     pub inside: Vec<Prefix>,
     /// Addresses that hand messages over to the server itself (content filters).
@@ -55,6 +62,9 @@ impl Default for Options {
             query_types: true,
             names: true,
             state: false,
+            details: false,
+            detail_minutes: 15,
+            suffixes: std::sync::Arc::default(),
             inside: Vec::new(),
             reinjection: Vec::new(),
             client_prefix_v6: 128,
@@ -85,6 +95,20 @@ pub struct Limits {
     pub held_events: usize,
     /// Repeated lines that wait for what stands before them.
     pub pending_repeats: usize,
+    /// Accounts known to one worker; more share one name.
+    pub accounts: usize,
+    /// Rows of `ptr_target` in a cell of details; past it the lighter half goes.
+    pub ptr_targets: usize,
+    /// Rows of `drop_target` in a cell of details; past it the lighter half goes.
+    pub drop_targets: usize,
+    /// Registered domains known to one worker; more share one name.
+    pub domains: usize,
+    /// Rows of `domain` in a cell of details; past it the lighter half goes.
+    pub domain_rows: usize,
+    /// Rows of `client_domain` in a cell of details that grows; past it the lighter half goes.
+    pub client_domains: usize,
+    /// Rows of `client_domain` of an hour and server; the heaviest are kept.
+    pub client_domain_rows: usize,
 }
 
 impl Default for Limits {
@@ -99,6 +123,13 @@ impl Default for Limits {
             line_length: 1 << 20,
             held_events: 1 << 16,
             pending_repeats: 1 << 16,
+            accounts: 200_000,
+            ptr_targets: 1 << 16,
+            drop_targets: 1 << 16,
+            domains: 1 << 18,
+            domain_rows: 1 << 14,
+            client_domains: 1 << 16,
+            client_domain_rows: 20_000,
         }
     }
 }

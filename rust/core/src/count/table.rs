@@ -26,7 +26,19 @@ pub struct Place {
     pub server: u32,
 }
 
-fn time_type() -> DataType {
+impl Place {
+    /// The place of the bin of so many seconds that this one lies in.
+    #[must_use]
+    pub fn floor(self, seconds: i64) -> Place {
+        Place {
+            start: self.start.div_euclid(seconds) * seconds,
+            ..self
+        }
+    }
+}
+
+/// The type of times.
+pub(super) fn time_type() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
@@ -134,7 +146,7 @@ pub fn client_batch(
 const VIEW_BUFFER_MOST: usize = 1 << 30;
 
 /// Views into one run of bytes cut at `ends`. An empty value is null.
-fn binary_views(bytes: Vec<u8>, ends: &[u64]) -> Result<BinaryViewArray> {
+pub(super) fn binary_views(bytes: Vec<u8>, ends: &[u64]) -> Result<BinaryViewArray> {
     let mut views = Vec::with_capacity(ends.len());
     let mut valid = Vec::with_capacity(ends.len());
     // Buffers are cut between values so that every offset fits.

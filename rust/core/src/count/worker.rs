@@ -10,6 +10,7 @@ use crate::syslog::header::{self, Clock, Header, Scratch};
 use crate::syslog::repeat;
 
 use super::bins::{BinKey, OpenBin, Pool};
+use super::detail::{Detail, Detailed};
 use super::hash::{fold, name_hash};
 use super::intern::{Interner, NONE};
 use super::lookup::{LineEnds, TagCache, TimeCache, is_repetition};
@@ -146,6 +147,9 @@ pub struct Worker {
     tags: TagCache,
     scratch: Scratch,
     need_client: bool,
+    /// Events are counted one line behind; not where details need what a line says beside its client.
+    behind: bool,
+    detail: Option<Box<Detail>>,
 }
 
 impl Worker {
@@ -183,7 +187,9 @@ impl Worker {
             times: [None, None],
             tags: TagCache::default(),
             scratch: Scratch::default(),
-            need_client: options.clients || !options.inside.is_empty(),
+            need_client: options.clients || options.details || !options.inside.is_empty(),
+            behind: !options.details && (options.clients || !options.inside.is_empty()),
+            detail: options.details.then(|| Box::new(Detail::new(options, limits))),
         }
     }
 
@@ -272,7 +278,7 @@ impl Worker {
                 }
                 self.by_dialect[dialect as usize] += 1;
                 match dialect.parse(found.program, found.pid, found.message) {
-                    Verdict::Event(event) if event.memory == Relation::None && self.need_client => {
+                    Verdict::Event(event) if event.memory == Relation::None && self.behind => {
                         let client_hash = self.clients.hash(event.client);
                         self.clients.prefetch(client_hash);
                         let hash = self.name_of(&event);
@@ -599,6 +605,11 @@ impl Worker {
         self.shed("held_events", evicted);
     }
 
+    /// Takes the details, if they were counted.
+    pub fn take_detail(&mut self) -> Option<Box<Detail>> {
+        self.detail.take()
+    }
+
     /// The tally with every counter in it.
     #[must_use]
     pub fn full_tally(&self) -> Tally {
@@ -659,9 +670,20 @@ impl Worker {
             hash,
             recipients: event.recipients,
         };
+        let detailed = match &mut self.detail {
+            Some(detail) => {
+                let detailed = detail.read(event, kind);
+                detail.set_last(stream as u32, detailed);
+                detailed
+            }
+            None => Detailed::Nothing,
+        };
         match event.memory {
-            Relation::None => self.count(stream, counted, times),
-            _ => self.remember(stream, dialect, event.memory, counted, times),
+            Relation::None => {
+                self.count(stream, counted, times);
+                self.count_detail(stream, client, detailed, times);
+            }
+            _ => self.remember(stream, dialect, event.memory, counted, detailed, times),
         }
         counted
     }
@@ -680,6 +702,20 @@ impl Worker {
         }
     }
 
+    /// Counts an event in the tables of details, at the stream's minute.
+    #[inline]
+    fn count_detail(&mut self, stream: usize, client: u32, detailed: Detailed, times: u32) {
+        if let Some(detail) = &mut self.detail {
+            let s = &self.streams[stream];
+            let key = BinKey {
+                minute: s.minute,
+                segment: s.segment,
+                stream: stream as u32,
+            };
+            detail.count(key, client, &self.clients, detailed, times);
+        }
+    }
+
     #[cold]
     fn remember(
         &mut self,
@@ -687,6 +723,7 @@ impl Worker {
         dialect: Dialect,
         relation: Relation<'_>,
         event: Counted,
+        detailed: Detailed,
         times: u32,
     ) {
         let s = &self.streams[stream];
@@ -697,7 +734,10 @@ impl Worker {
         };
         let most = self.limits.held_events;
         match relation {
-            Relation::None => self.count(stream, event, times),
+            Relation::None => {
+                self.count(stream, event, times);
+                self.count_detail(stream, event.client, detailed, times);
+            }
             Relation::Hold(id) => {
                 let id = identifier(&self.servers[s.server as usize], dialect, event.kind, id);
                 let held = Held {
@@ -705,16 +745,19 @@ impl Worker {
                     kind: event.kind,
                     client: event.client,
                     recipients: event.recipients,
+                    detailed,
                 };
                 for _ in 0..times {
                     if self.memory.hold(id, held, most) {
                         self.count(stream, event, 1);
+                        self.count_detail(stream, event.client, detailed, 1);
                     }
                 }
             }
             Relation::Cancel(id) => {
                 let id = identifier(&self.servers[s.server as usize], dialect, event.kind, id);
                 self.count(stream, event, times);
+                self.count_detail(stream, event.client, detailed, times);
                 if let Some(held) = self.memory.cancel(id, key, most) {
                     self.take_back(held);
                 }
@@ -735,6 +778,9 @@ impl Worker {
                 let (_, row) = bin.row(held.kind, held.client, clients);
                 row.count = row.count.saturating_sub(1);
                 row.recipients = row.recipients.saturating_sub(held.recipients);
+                if let Some(detail) = &mut self.detail {
+                    detail.take_back(held.key, held.client, &self.clients, held.detailed);
+                }
             }
             None => self.shed("late_cancel", 1),
         }
@@ -746,6 +792,10 @@ impl Worker {
             Some(Last::Event(event)) => {
                 self.matched += 1;
                 self.count(stream, event, times);
+                if let Some(detail) = &self.detail {
+                    let detailed = detail.last(stream as u32);
+                    self.count_detail(stream, event.client, detailed, times);
+                }
             }
             Some(Last::Ignored) => self.ignored += 1,
             Some(Last::Unmatched) => self.unmatched("repetition of an unmatched line"),
@@ -801,6 +851,10 @@ impl Worker {
                     if let Some(bin) = &mut self.bins[at] {
                         add(bin, event, repeat.times, clients, self.limits.names_per_bin);
                     }
+                    if let Some(detail) = &mut self.detail {
+                        let detailed = detail.last(key.stream);
+                        detail.count(key, event.client, &self.clients, detailed, repeat.times);
+                    }
                 }
                 Some(Last::Ignored) => self.ignored += 1,
                 Some(Last::Unmatched) => self.unmatched("repetition of an unmatched line"),
@@ -810,6 +864,23 @@ impl Worker {
                 }),
             }
         }
+        // Details, after the repetitions of what stands here and before later lines ask for the last ones.
+        let translation = match (&mut self.detail, later.detail.take()) {
+            (Some(mine), Some(theirs)) => {
+                let mut known = vec![u32::MAX; later.clients.len()];
+                let (clients, others) = (&mut self.clients, &later.clients);
+                Some(mine.join(*theirs, moved, |id| match known.get_mut(id as usize) {
+                    Some(here) => {
+                        if *here == u32::MAX {
+                            *here = clients.adopt(others, id);
+                        }
+                        *here
+                    }
+                    None => NONE,
+                }))
+            }
+            _ => None,
+        };
         // Open bins.
         for (id, s) in later.streams.iter_mut().enumerate() {
             let m = map[id];
@@ -850,6 +921,9 @@ impl Worker {
                     let held = Held {
                         key: moved(held.key),
                         client: self.clients.adopt(&later.clients, held.client),
+                        detailed: translation
+                            .as_ref()
+                            .map_or(held.detailed, |t| t.event(held.detailed)),
                         ..held
                     };
                     if !self.memory.hold(id, held, most) {

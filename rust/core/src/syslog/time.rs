@@ -259,6 +259,12 @@ impl Zone {
         &self.name
     }
 
+    /// Whether local time differs from UTC by whole hours, now and ever.
+    #[must_use]
+    pub fn whole_hours(&self) -> bool {
+        self.offsets.iter().all(|(_, offset)| offset % 3600 == 0)
+    }
+
     /// UTC seconds of local seconds (seconds since 1970 as if local time were UTC).
     ///
     /// In a fold, `second_pass` chooses the later of the two. In a gap, the offset before the gap is

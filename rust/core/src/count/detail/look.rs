@@ -1,0 +1,136 @@
+//! What a query name looks like: its registered domain, and numbers that tell made-up names from others.
+//!
+//! A name is looked at once and remembered in a table of fixed size, in which a newer name takes the place
+//! of an older one of the same slot.
+
+use crate::count::detail::names::Names;
+use crate::domain::Suffixes;
+
+/// Slots of the table of names (4 MiB).
+const SLOTS: usize = 1 << 18;
+
+/// Leftmost labels that mail look-ups have, in the order of their bits (Ludeña, Musashi et al. on Mytob).
+pub const MAIL_LABELS: [&[u8]; 6] = [b"mail", b"smtp", b"mx", b"ns", b"gate", b"relay"];
+
+/// Parts of a bit in which label entropies are kept: sums of them are exact in any order.
+pub const ENTROPY_PARTS: f64 = 4096.0;
+
+/// What a name looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// Number of the registered domain.
+    pub domain: u32,
+    /// Shannon entropy, in 4096ths of a bit, of the characters left of the registered domain (dots left out).
+    pub entropy: u16,
+    /// Length of the name in bytes without a final dot, 255 at most.
+    pub length: u8,
+    /// Bit of the leftmost label in [`MAIL_LABELS`], 0 where it is none or the domain begins with it.
+    pub mail: u8,
+}
+
+/// Names looked at.
+pub struct Looks {
+    slots: Vec<(u64, Look)>,
+    lower: Vec<u8>,
+}
+
+impl Default for Looks {
+    fn default() -> Self {
+        Looks {
+            slots: vec![(0, Look::default()); SLOTS],
+            lower: Vec::new(),
+        }
+    }
+}
+
+impl Looks {
+    /// Looks at a name, given its hash, which is not 0.
+    #[inline]
+    pub fn at(&mut self, name: &[u8], hash: u64, suffixes: &Suffixes, domains: &mut Names) -> Look {
+        let slot = hash as usize % SLOTS;
+        match self.slots.get(slot) {
+            Some((known, look)) if *known == hash => *look,
+            _ => self.look(name, hash, slot, suffixes, domains),
+        }
+    }
+
+    #[inline(never)]
+    fn look(
+        &mut self,
+        name: &[u8],
+        hash: u64,
+        slot: usize,
+        suffixes: &Suffixes,
+        domains: &mut Names,
+    ) -> Look {
+        let name = match name {
+            [rest @ .., b'.'] if !rest.is_empty() => rest,
+            _ => name,
+        };
+        self.lower.clear();
+        self.lower.extend(name.iter().map(u8::to_ascii_lowercase));
+        let (sub, domain) = self
+            .lower
+            .split_at(suffixes.registered_from(&self.lower).min(self.lower.len()));
+        let label = sub.split(|&b| b == b'.').next().unwrap_or(b"");
+        let look = Look {
+            domain: domains.id(domain),
+            entropy: (entropy(sub) * ENTROPY_PARTS).round() as u16,
+            length: u8::try_from(name.len()).unwrap_or(u8::MAX),
+            mail: MAIL_LABELS
+                .iter()
+                .position(|&m| m == label)
+                .map_or(0, |bit| 1 << bit),
+        };
+        if let Some(place) = self.slots.get_mut(slot) {
+            *place = (hash, look);
+        }
+        look
+    }
+}
+
+/// Shannon entropy of the bytes of a text but for its dots, in bits: 0 to 8.
+fn entropy(text: &[u8]) -> f64 {
+    let mut counts = [0u32; 256];
+    for &b in text.iter().filter(|&&b| b != b'.') {
+        counts[b as usize] += 1;
+    }
+    let total = f64::from(counts.iter().sum::<u32>());
+    counts
+        .iter()
+        .filter(|&&c| c > 0)
+        .map(|&c| {
+            let p = f64::from(c) / total;
+            -p * p.log2()
+        })
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::count::hash::name_hash;
+
+    #[test]
+    fn names_are_looked_at_once_and_alike() {
+        let suffixes = Suffixes::parse("example\nco.example\n");
+        let mut domains = Names::new(100);
+        let mut looks = Looks::default();
+        let mut at = |name: &str| {
+            let hash = name_hash(name.as_bytes()).max(1);
+            let look = looks.at(name.as_bytes(), hash, &suffixes, &mut domains);
+            assert_eq!(looks.at(name.as_bytes(), hash, &suffixes, &mut domains), look);
+            (domains.text(look.domain).to_owned(), look)
+        };
+        let (domain, look) = at("abcd.efgh.Shop.co.EXAMPLE.");
+        assert_eq!(domain, "shop.co.example");
+        assert_eq!((look.entropy, look.length, look.mail), (3 * 4096, 25, 0));
+        assert_eq!(at("MX.shop.example").1.mail, 4);
+        assert_eq!(
+            at("mail.example").1.mail,
+            0,
+            "a domain called mail is no mail-like label of it"
+        );
+        assert_eq!(at(".").0, ".");
+    }
+}
