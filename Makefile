@@ -53,6 +53,7 @@ $(STAMPS)/dev: requirements/dev.txt $(STAMPS)/test
 $(STAMPS)/extension: $(RUST_SOURCES) $(STAMPS)/runtime
 	@sh .ci/prerequisites.sh build "$(BIN)/python"
 	PIP_QUIET=1 VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/maturin develop --release --locked
+	@$(BIN)/python -m compileall -q python/seismolog # else, where no bytecode is written, every start compiles
 	@touch $@
 
 build: $(STAMPS)/extension ## build everything; leaves .venv/bin/seismolog
