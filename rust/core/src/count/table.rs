@@ -120,8 +120,7 @@ pub fn client_batch(
         for (q, values) in columns.types.into_iter().enumerate() {
             if wide {
                 let mut values: Vec<u32> = values.into_iter().map(u32::from).collect();
-                for &(row, of, value) in columns.wide.iter().filter(|w| w.1 as usize == q) {
-                    let _ = of;
+                for &(row, _, value) in columns.wide.iter().filter(|w| w.1 as usize == q) {
                     if let Some(v) = values.get_mut(row as usize) {
                         *v = value;
                     }

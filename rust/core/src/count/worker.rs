@@ -246,13 +246,6 @@ impl Worker {
         self.count_waiting(&mut waiting);
     }
 
-    /// Reads one line.
-    pub fn line(&mut self, line: &[u8]) {
-        let mut waiting = None;
-        self.line_behind(line, &mut waiting);
-        self.count_waiting(&mut waiting);
-    }
-
     /// Reads a line, and counts the event that waits. The event of this line then waits in its place: by
     /// the time it is counted, its client's place in the table has come into the cache.
     #[inline(always)]
@@ -595,8 +588,7 @@ impl Worker {
                 self.seal(stream, key);
             }
         }
-        for repeat in std::mem::take(&mut self.repeats) {
-            let _ = repeat;
+        for _ in std::mem::take(&mut self.repeats) {
             self.unmatched("repetition of nothing");
         }
         let (clients, unparsed, evicted) = (self.clients.shed, self.clients.unparsed, self.memory.evicted);
@@ -692,7 +684,6 @@ impl Worker {
     fn count(&mut self, stream: usize, event: Counted, times: u32) {
         let at = self.streams[stream].bin;
         let clients = self.clients.len();
-        // Without per-client tables all clients of a side share a row.
         if let Some(Some(bin)) = self.bins.get_mut(at) {
             let table = &mut bin.tables[event.kind as usize];
             if table.is_none() {
