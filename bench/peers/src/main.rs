@@ -3,7 +3,7 @@
 //! `regex FILE` counts DNS queries by minute and client with the `regex` crate, a line at a time, as a careful
 //! programmer would at first: one compiled expression, one hash table, no allocation for a key that is known.
 //! `decompress FILE...` reads `.gz` and `.zst` files to their end on two threads and counts the bytes: the least that
-//! any reader of these files must spend.
+//! any reader of these files must spend. The verbs of the live suite stand in the module `live`.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -13,16 +13,19 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use regex::bytes::Regex;
 
+mod live;
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let done = match arguments.split_first() {
+    let done = live::run(&arguments).unwrap_or_else(|| match arguments.split_first() {
         Some((verb, files)) if verb == "regex" && files.len() == 1 => count(&files[0]),
         Some((verb, files)) if verb == "decompress" && !files.is_empty() => decompress(files),
         _ => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            "usage: seismolog-bench-peers regex FILE | decompress FILE...",
+            "usage: seismolog-bench-peers regex FILE | decompress FILE... | send-tcp ADDRESS FILE TIMES | \
+             discard-tcp ADDRESS | discard-stdin | answer LOG | send-udp ADDRESS FILE RATE COUNT",
         )),
-    };
+    });
     match done {
         Ok(answer) => {
             println!("{answer}");
