@@ -13,5 +13,7 @@ pub mod domain;
 pub mod error;
 pub mod event;
 pub mod explain;
+#[cfg(target_os = "linux")]
+pub mod live;
 pub mod paper;
 pub mod syslog;

@@ -1,0 +1,25 @@
+//! Lines as they happen: from sockets, files, the journal and standard input into the write-ahead log.
+//!
+//! ```text
+//! listeners, followers --Batch--> queue --> log thread: drop known ids, append, --Logged--> queue --> counting
+//!                                              |
+//!                                              +--> sync thread: fdatasync for all who wait, then confirm
+//! ```
+//!
+//! Threads, no interpreter lock. Every queue is bounded in bytes: when one is full, whoever feeds it
+//! stops reading, so that a sender over TCP, RELP, a unix stream or a pipe waits; datagrams are dropped
+//! by the kernel or here, and counted.
+//!
+//! What is confirmed (RELP, omprog with confirmation) is on disk before the sender hears of it. What
+//! was not confirmed and is sent again is known by its message id and dropped.
+//!
+//! Linux only: epoll, inotify, `fdatasync` of preallocated segments.
+
+pub mod batch;
+pub mod ids;
+pub mod intake;
+pub mod metrics;
+pub mod queue;
+pub mod settings;
+pub mod sources;
+pub mod wal;
