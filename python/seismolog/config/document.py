@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import sys
 import textwrap
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_origin
 
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from seismolog.config.models import Config
@@ -49,6 +51,20 @@ def _shown(field: FieldInfo) -> tuple[str, bool]:
     return _toml(example, field), False
 
 
+def _all_sections() -> Iterator[tuple[str, str, type[BaseModel], bool]]:
+    """Name, description and model of each section, and whether it may stand more than once; detectors after detect."""
+    from seismolog.detect.registry import detectors
+
+    for name, field in Config.model_fields.items():
+        model = _inner_model(field.annotation)
+        if model is None:
+            continue
+        yield name, field.description or "", model, get_origin(field.annotation) is list
+        if name == "detect":
+            for detector, module in detectors().items():
+                yield f"detect.{detector}", module.SUMMARY, module.Settings, False
+
+
 def sample_toml() -> str:
     """A configuration file with every setting, its description and its default; all of it commented out.
 
@@ -59,12 +75,10 @@ def sample_toml() -> str:
         "# seismolog: one file configures everything. Each line below that begins with # and a key is a setting",
         "# with its default; take the # away to change it. Durations: s, m, h, d, w. Sizes: KiB, MiB, GiB.",
     ]
-    for name, field in Config.model_fields.items():
-        model = _inner_model(field.annotation)
-        if model is None:
-            continue
-        many = get_origin(field.annotation) is list
-        lines += ["", f"# {field.description}", f"#[[{name}]]" if many else f"[{name}]"]
+    for name, description, model, many in _all_sections():
+        lines += ["", *(f"# {line}" for line in textwrap.wrap(description, 108))]
+        # A detector's section is taken out as a whole: to name it would load the detector.
+        lines.append(f"#[[{name}]]" if many else f"#[{name}]" if "." in name else f"[{name}]")
         for key, setting in model.model_fields.items():
             value, default = _shown(setting)
             note = setting.description or ""
@@ -111,6 +125,8 @@ def _bounds(field: FieldInfo) -> str:
 
 def markdown() -> str:
     """The page docs/configuration.md."""
+    from seismolog.detect.registry import names
+
     lines = [
         "# Configuration",
         "",
@@ -133,19 +149,12 @@ def markdown() -> str:
         "  mend: did you mean timezone?",
         "```",
     ]
-    for name, field in Config.model_fields.items():
-        model = _inner_model(field.annotation)
-        if model is None:
-            continue
-        many = get_origin(field.annotation) is list
-        lines += [
-            "",
-            f"## `{'[[' if many else '['}{name}{']]' if many else ']'}`",
-            "",
-            field.description or "",
-        ]
+    for name, description, model, many in _all_sections():
+        lines += ["", f"## `{'[[' if many else '['}{name}{']]' if many else ']'}`", "", description]
         if many:
             lines[-1] += " The section may stand any number of times."
+        if name == "detect":
+            lines[-1] += f" They are {', '.join(f'`{n}`' for n in names())}."
         lines += ["", "| key | type | default | meaning |", "| --- | --- | --- | --- |"]
         for key, setting in model.model_fields.items():
             lines.append("| " + " | ".join(_row(key, setting)) + " |")

@@ -10,9 +10,9 @@ Limits: a setting is read when a command starts; a running process does not look
 from __future__ import annotations
 
 from collections import Counter
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
@@ -21,6 +21,7 @@ from seismolog.config.values import Address, Duration, Listener, Network, Size, 
 __all__ = [
     "Archive",
     "Config",
+    "Detect",
     "DnsServer",
     "Grafana",
     "InfluxDB",
@@ -31,6 +32,7 @@ __all__ = [
     "Section",
     "Site",
     "StoreSettings",
+    "Suppress",
 ]
 
 Positive = Annotated[int, Field(ge=1)]
@@ -239,6 +241,81 @@ class Model(Section):
         return self
 
 
+class Suppress(Section):
+    """Incidents that are known and need not be told."""
+
+    subjects: list[Name] = Field(
+        min_length=1,
+        description="Addresses, networks, servers or accounts; an incident is silenced when all its subjects are of them.",
+        examples=[["192.0.2.10", "2001:db8::/64"]],
+    )
+    reason: Annotated[str, Field(min_length=3, max_length=500)] = Field(
+        description="Why; shown with each incident that it silences.", examples=["the new survey server"]
+    )
+    detectors: list[Name] = Field(
+        default=[], description="Detectors that it silences; without any, all.", examples=[["step_change"]]
+    )
+    until: date | None = Field(
+        default=None, description="Last day on which it holds.", examples=[date(2026, 12, 31)]
+    )
+
+
+class Detect(Section):
+    """Incidents. Each detector has a section of its own, `[detect.<name>]`."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True, validate_default=True)
+
+    enabled: bool = Field(default=True, description="Whether `analyze` and the daemon look for incidents.")
+    history: Duration = Field(
+        default=timedelta(days=28), description="Days before that a client is compared with, at most."
+    )
+    context: Duration = Field(
+        default=timedelta(hours=12),
+        description="Time before a day that is looked at with it, so that an incident over midnight is one.",
+    )
+    bridge: Duration = Field(
+        default=timedelta(minutes=60),
+        description="An incident that is seen again within this time after its end goes on.",
+    )
+    close_after: Duration = Field(
+        default=timedelta(minutes=30), description="Calm time after which an open incident is closed."
+    )
+    accept_after: Duration = Field(
+        default=timedelta(days=7),
+        description="What has gone on for so long is learnt as usual; until then an incident teaches nothing.",
+    )
+    resolvers: list[Network] = Field(
+        default=[],
+        description="Clients that ask for many others (resolvers, proxies, address translation): not judged as one host.",
+        examples=[["192.0.2.53"]],
+    )
+    scanners: list[Network] = Field(
+        default=[],
+        description="Clients that look at hosts with the site's consent.",
+        examples=[["192.0.2.99"]],
+    )
+    suppress: list[Suppress] = Field(
+        default=[],
+        description="Incidents that need not be told: `[[detect.suppress]]` with `subjects`, `reason`, `detectors`, "
+        "`until`.",
+        examples=[[]],
+    )
+
+    @model_validator(mode="after")
+    def _detectors(self) -> Self:
+        # The settings of a detector stand in its file, which loads numpy: only where the file sets some.
+        if self.model_extra:
+            from seismolog.detect.registry import check
+
+            check(self.model_extra)
+        return self
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The sections of detectors as they stand in the file, checked."""
+        return dict(self.model_extra or {})
+
+
 class Archive(Section):
     """How archived files are read."""
 
@@ -345,6 +422,7 @@ class Config(Section):
     influxdb: InfluxDB = Field(default=InfluxDB(), description=InfluxDB.__doc__)
     grafana: Grafana = Field(default=Grafana(), description=Grafana.__doc__)
     model: Model = Field(default=Model(), description=Model.__doc__)
+    detect: Detect = Field(default=Detect(), description=Detect.__doc__)
     archive: Archive = Field(default=Archive(), description=Archive.__doc__)
     limits: Limits = Field(default=Limits(), description=Limits.__doc__)
 

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from seismolog.config.lines import Location, key_lines, line_of
-from seismolog.config.models import Config
+from seismolog.config.models import Config, Detect
 from seismolog.errors import ConfigError
 
 __all__ = ["VARIABLE", "find", "load", "parse"]
@@ -179,10 +179,22 @@ def _model_at(location: Location) -> type[BaseModel] | None:
     for part in location:
         if isinstance(part, int):
             continue
-        if model is None or part not in model.model_fields:
+        if model is None:
             return None
-        model = _inner_model(model.model_fields[part].annotation)
+        if part in model.model_fields:
+            model = _inner_model(model.model_fields[part].annotation)
+        elif model is Detect:
+            model = _detector_settings(part)
+        else:
+            return None
     return model
+
+
+def _detector_settings(name: str) -> type[BaseModel] | None:
+    """The section of a detector; loaded only where a file has one."""
+    from seismolog.detect.registry import detector, names
+
+    return detector(name).Settings if name in names() else None
 
 
 def _inner_model(annotation: Any) -> type[BaseModel] | None:
@@ -202,7 +214,13 @@ def _in_model(location: Location) -> bool:
 
 def _keys_at(location: Location) -> list[str]:
     model = _model_at(location)
-    return [] if model is None else list(model.model_fields)
+    if model is None:
+        return []
+    if model is Detect:
+        from seismolog.detect.registry import names
+
+        return [*model.model_fields, *names()]
+    return list(model.model_fields)
 
 
 def _sections() -> list[str]:

@@ -1,0 +1,680 @@
+"""The tables of a stretch of time, as detectors look at them.
+
+A :class:`View` is of ``[since, until)``: a day, or the last day up to the bin that has just closed. It gives
+
+- :meth:`View.table`     rows of a table of the store, as a polars frame
+- :meth:`View.past`      rows of the days before, as far as the view's history reaches
+- :meth:`View.curves`    counts of all clients (or other keys) by bin as one dense matrix, zero where nothing was counted
+- :meth:`View.expected`  what was to be expected of each curve: its own past and the shape of its group
+- :meth:`View.residuals` whitened standard normal residuals of the curves against it
+- :meth:`View.before`    the level and the highest bin that a client had before a bin: what an incident is new against
+- :meth:`View.model`     the traffic model of a mail server over the view
+
+All of it is computed once and kept, so that detectors share it: ask for the whole and take rows from it
+(``curves.where(mask)``) rather than for many parts.
+
+    def find(view, settings):
+        curves = view.curves("dns_query").where_peak(settings.minimum)      # cheap: effect first
+        expected = view.expected(curves)                                    # then statistics on what is left
+        ...
+
+The tables come from a store, a snapshot, or a mapping of frames (tests, evaluation, the recent bins of a daemon). The
+same code serves an archive and the close of a bin: the view of the last day up to now.
+
+Limits: bins that are not whole within the view are left out. A bin in which the servers that write the kind wrote nothing
+at all is not covered: its zeros are no silence (:attr:`Curves.covered`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from seismolog.detect import residuals
+from seismolog.detect.groups import Groups, grouped
+from seismolog.detect.site import MailHost, Site
+from seismolog.store.schema import table_of
+
+if TYPE_CHECKING:
+    from seismolog.detect.baseline import Baseline
+    from seismolog.model import ServerModel
+
+__all__ = ["Before", "Curves", "Expected", "Tables", "View", "bin_length"]
+
+TEN = timedelta(minutes=10)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TIME = pl.Datetime("us", "UTC")
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """What tables can be read from: :class:`seismolog.store.Store`, a snapshot of it, or the recent bins of a daemon."""
+
+    def read(
+        self,
+        table: str,
+        /,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        columns: Sequence[str] | None = None,
+        where: pl.Expr | None = None,
+    ) -> pl.LazyFrame:
+        """Rows of a table."""
+        ...
+
+
+Tables = Mapping[str, "pl.DataFrame | pl.LazyFrame"] | Readable
+
+
+def bin_length(text: str) -> timedelta:
+    """``10m`` as a length; ValueError for one that does not divide a day."""
+    from seismolog.model.assemble import bin_width
+
+    return bin_width(text)
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Counts by bin, a row for each client (or other key).
+
+    Parameters
+    ----------
+    kind
+        What was counted, such as "dns_query".
+    names
+        Key of each row, sorted.
+    first
+        Start of the first bin, UTC.
+    bin
+        Length of a bin.
+    values
+        (rows, bins) counts.
+    covered
+        (bins,) whether the log covers the bin.
+    rows
+        Place of each row in the whole matrix that this one is a part of.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    first: datetime
+    bin: timedelta
+    values: npt.NDArray[np.float32]
+    covered: npt.NDArray[np.bool_]
+    rows: npt.NDArray[np.int64]
+    key: tuple[Any, ...] = field(default=(), repr=False)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def bins(self) -> int:
+        """Number of bins."""
+        return int(self.values.shape[1])
+
+    @property
+    def scale(self) -> float:
+        """Length of a bin in units of ten minutes: thresholds are given per ten minutes."""
+        return self.bin / TEN
+
+    def start(self, place: int) -> datetime:
+        """Start of a bin."""
+        return self.first + int(place) * self.bin
+
+    def end(self, place: int) -> datetime:
+        """End of a bin."""
+        return self.first + (int(place) + 1) * self.bin
+
+    def place(self, moment: datetime) -> int:
+        """Number of the bin that holds a moment; may lie outside."""
+        return (moment - self.first) // self.bin
+
+    def row(self, name: str) -> npt.NDArray[np.float32]:
+        """The curve of a key; KeyError where it has none."""
+        try:
+            return cast("npt.NDArray[np.float32]", self.values[self.names.index(name)])
+        except ValueError:
+            raise KeyError(name) from None
+
+    def where(self, chosen: npt.NDArray[Any]) -> Curves:
+        """Some of the rows, by a mask or by their places."""
+        places = np.flatnonzero(chosen) if chosen.dtype == np.bool_ else np.asarray(chosen, np.int64)
+        return replace(
+            self,
+            names=tuple(self.names[i] for i in places),
+            values=self.values[places],
+            rows=self.rows[places],
+        )
+
+    def where_peak(self, minimum: float, bins: int = 1) -> Curves:
+        """Rows that reach `minimum` counts per ten minutes, on average over `bins` bins running."""
+        if not len(self):
+            return self
+        floor = minimum * self.scale * bins
+        peak = self.values.max(axis=1) if bins == 1 else running_sum(self.values, bins).max(axis=1, initial=0)
+        return self.where(peak >= floor)
+
+
+def running_sum(values: npt.NDArray[np.float32], bins: int) -> npt.NDArray[np.float32]:
+    """Sum over each bin and the `bins` − 1 before it; the first `bins` − 1 columns are left out."""
+    if values.shape[1] < bins:
+        return values[:, :0]
+    total = values[:, bins - 1 :].copy()
+    for shift in range(1, bins):
+        total += values[:, bins - 1 - shift : values.shape[1] - shift]
+    return total
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What was to be expected of some curves.
+
+    Parameters
+    ----------
+    mean
+        (rows, bins) expected counts, above 0.
+    shape
+        (rows,) shape k of the negative binomial, drawn towards the population's.
+    rho
+        Lag-one autocorrelation of the residuals of the population.
+    group
+        (rows,) group of each row, -1 for known servers.
+    known
+        (rows,) days of its own past that a row's expectation rests on; 0 means the population and this view only.
+    """
+
+    mean: npt.NDArray[np.float64]
+    shape: npt.NDArray[np.float64]
+    rho: float
+    group: npt.NDArray[np.int64]
+    known: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Before:
+    """What clients did before a bin: an incident has to be new against it.
+
+    ``mean`` and ``peak`` are counts a bin of the curves that were asked about; ``bins`` how many bins (of the view and
+    of the past together) they rest on: 0 means that nothing is known.
+    """
+
+    mean: npt.NDArray[np.float64]
+    peak: npt.NDArray[np.float64]
+    bins: npt.NDArray[np.float64]
+
+
+class View:
+    """The tables of ``[since, until)`` as curves, expectations and residuals; see the module.
+
+    Parameters
+    ----------
+    tables
+        A store, a snapshot, or frames by the name of the table, with the columns of the store.
+    since, until
+        What is looked at, aware datetimes.
+    site
+        What is known about the site.
+    history
+        Start of the rows that :meth:`past` may read; by default `since`, so that there is no past.
+    baseline
+        What is usual for each client; None where nothing has been learnt.
+    """
+
+    def __init__(
+        self,
+        tables: Tables,
+        *,
+        since: datetime,
+        until: datetime,
+        site: Site | None = None,
+        history: datetime | None = None,
+        baseline: Baseline | None = None,
+    ) -> None:
+        if since.tzinfo is None or until.tzinfo is None:
+            raise ValueError("a time without a zone; times are aware, UTC")
+        self.since, self.until = since.astimezone(UTC), until.astimezone(UTC)
+        self.history = min(self.since, history.astimezone(UTC)) if history is not None else self.since
+        self.site = site or Site()
+        self.baseline = baseline
+        self._tables = tables
+        self._kept: dict[Any, Any] = {}
+
+    # -- rows
+
+    @property
+    def days(self) -> float:
+        """Length of the view in days, at least a quarter of one: what significance is corrected for."""
+        return max((self.until - self.since) / timedelta(days=1), 0.25)
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The site's time zone."""
+        return ZoneInfo(self.site.timezone)
+
+    def kept(self, key: Any, make: Callable[[], Any]) -> Any:
+        """`make()`, computed once for a key and shared by all detectors that ask for it."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
+
+    def has(self, table: str) -> bool:
+        """Whether there is such a table at all."""
+        return not isinstance(self._tables, Mapping) or table in self._tables
+
+    def lazy(
+        self,
+        table: str,
+        columns: Sequence[str] | None = None,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        where: pl.Expr | None = None,
+    ) -> pl.LazyFrame:
+        """Rows of a table, not read yet; by default those of the view. An absent table is empty."""
+        low, high = since or self.since, until or self.until
+        declared = table_of(table)
+        if not isinstance(self._tables, Mapping):
+            return self._tables.read(table, low, high, columns, where)
+        if table not in self._tables:
+            names = list(columns) if columns is not None else list(declared.names)
+            return pl.LazyFrame(schema={n: declared.column(n).dtype for n in names})
+        frame = self._tables[table].lazy()
+        when = pl.col(declared.time)
+        frame = frame.filter(when >= low, when < high)
+        if where is not None:
+            frame = frame.filter(where)
+        return frame.select(columns) if columns is not None else frame
+
+    def table(
+        self, name: str, columns: Sequence[str] | None = None, *, kinds: Sequence[str] | None = None
+    ) -> pl.DataFrame:
+        """Rows of a table within the view, read once for these columns and kinds.
+
+        `kinds` keeps rows of these kinds only, for tables that have the column.
+        """
+        key = ("table", name, tuple(columns or ()), tuple(kinds or ()))
+        where = pl.col("kind").cast(pl.String).is_in(list(kinds)) if kinds is not None else None
+        return cast(pl.DataFrame, self.kept(key, lambda: self.lazy(name, columns, where=where).collect()))
+
+    def past(
+        self, name: str, columns: Sequence[str] | None = None, *, where: pl.Expr | None = None
+    ) -> pl.DataFrame:
+        """Rows of a table from the start of the history up to the view; empty where there is none. Not kept."""
+        if self.history >= self.since:
+            return self.lazy(name, columns, until=self.since, where=where).clear().collect()
+        return self.lazy(name, columns, since=self.history, until=self.since, where=where).collect()
+
+    # -- curves
+
+    def curves(
+        self,
+        kind: str = "dns_query",
+        *,
+        bin: str = "10m",  # noqa: A002 - the word of the field
+        table: str = "client_traffic",
+        by: str = "client",
+        value: str = "count",
+        clients: Iterable[str] | None = None,
+    ) -> Curves:
+        """Counts by bin, a row for each key that has any.
+
+        Parameters
+        ----------
+        kind
+            Kind of event.
+        bin
+            Length of the bins, a multiple of the table's.
+        table, by, value
+            Where the counts are, what the rows are of (one key column) and which column is summed: a query type
+            such as "mx" is one.
+        clients
+            Only these keys. Without it the whole matrix is made once and kept.
+        """
+        if clients is not None:
+            wanted = sorted(set(clients))
+            return self._curves(kind, bin, table, by, value, wanted)
+        key = ("curves", kind, bin, table, by, value)
+        return cast(Curves, self.kept(key, lambda: self._curves(kind, bin, table, by, value, None)))
+
+    def _curves(
+        self,
+        kind: str,
+        bin: str,  # noqa: A002
+        table: str,
+        by: str,
+        value: str,
+        wanted: list[str] | None,
+    ) -> Curves:
+        length = bin_length(bin)
+        first, count = self._grid(length)
+        covered = self.covered(kind, bin)
+        ready = getattr(self._tables, "matrix", None)
+        if ready is not None and wanted is None:
+            made = ready(kind, length, table, by, value, first, count)
+            if made is not None:
+                names, values = made
+                return Curves(
+                    kind,
+                    names,
+                    first,
+                    length,
+                    values,
+                    covered,
+                    np.arange(len(names)),
+                    (kind, bin, table, by, value),
+                )
+        declared = table_of(table)
+        where = pl.col("kind").cast(pl.String) == kind if "kind" in declared.keys else None
+        columns = [declared.time, by, value, *(["kind"] if where is not None else [])]
+        rows = self.lazy(table, columns, since=first, until=first + count * length, where=where)
+        rows = rows.filter(pl.col(by).is_not_null())
+        if wanted is not None:
+            rows = rows.filter(pl.col(by).is_in(wanted))
+        micros = round(length / timedelta(microseconds=1))
+        start = round((first - _EPOCH) / timedelta(microseconds=1))
+        summed = (
+            rows.select(
+                pl.col(by).cast(pl.String).alias("name"),
+                ((pl.col(declared.time).dt.epoch("us") - start) // micros).cast(pl.Int32).alias("place"),
+                pl.col(value).cast(pl.Int64).alias("value"),
+            )
+            .group_by("name", "place")
+            .agg(pl.col("value").sum())
+            .filter(pl.col("value") > 0)
+            .collect()
+        )
+        names = summed["name"].unique().sort()
+        codes = (
+            summed["name"].cast(pl.Enum(names)).to_physical().to_numpy() if len(names) else np.empty(0, int)
+        )
+        values = np.zeros((len(names), count), dtype=np.float32)
+        if len(names):
+            values[codes, summed["place"].to_numpy()] = summed["value"].to_numpy()
+        return Curves(
+            kind,
+            tuple(names.to_list()),
+            first,
+            length,
+            values,
+            covered,
+            np.arange(len(names)),
+            () if wanted is not None else (kind, bin, table, by, value),
+        )
+
+    def _grid(self, length: timedelta) -> tuple[datetime, int]:
+        """Start of the first whole bin of the view, and the number of whole bins."""
+        first = _EPOCH + -((_EPOCH - self.since) // length) * length
+        return first, max(0, (self.until - first) // length)
+
+    def server_curves(
+        self,
+        kinds: Sequence[str],
+        *,
+        bin: str = "10m",  # noqa: A002
+    ) -> dict[tuple[str, str], npt.NDArray[np.float64]]:
+        """(server, kind) -> counts by bin of the view, from ``traffic``; absent where a server has none of a kind."""
+        found = {pair: counts for pair, counts in self._by_server(bin).items() if pair[1] in kinds}
+        return found
+
+    def _by_server(self, bin: str) -> dict[tuple[str, str], npt.NDArray[np.float64]]:  # noqa: A002
+        def make() -> dict[tuple[str, str], npt.NDArray[np.float64]]:
+            length = bin_length(bin)
+            first, count = self._grid(length)
+            micros = round(length / timedelta(microseconds=1))
+            start = round((first - _EPOCH) / timedelta(microseconds=1))
+            summed = (
+                self.lazy(
+                    "traffic",
+                    ["bin_start", "server", "kind", "count"],
+                    since=first,
+                    until=first + count * length,
+                )
+                .select(
+                    pl.col("server").cast(pl.String),
+                    pl.col("kind").cast(pl.String),
+                    ((pl.col("bin_start").dt.epoch("us") - start) // micros).alias("place"),
+                    pl.col("count").cast(pl.Int64),
+                )
+                .group_by("server", "kind", "place")
+                .agg(pl.col("count").sum())
+                .collect()
+            )
+            found: dict[tuple[str, str], npt.NDArray[np.float64]] = {}
+            for (server, kind), part in summed.group_by("server", "kind"):
+                counts = np.zeros(count)
+                counts[part["place"].to_numpy()] = part["count"].to_numpy()
+                found[str(server), str(kind)] = counts
+            return found
+
+        return cast("dict[tuple[str, str], npt.NDArray[np.float64]]", self.kept(("servers", bin), make))
+
+    def covered(self, kind: str, bin: str = "10m") -> npt.NDArray[np.bool_]:  # noqa: A002
+        """For each bin whether the servers that write this kind wrote anything at all in it.
+
+        A server counts that has lines in at least nine of ten bins between its first and its last, so that one that
+        is idle by night does not make the night a gap. Without a table ``traffic`` all bins are taken as covered.
+        """
+        length = bin_length(bin)
+        _, count = self._grid(length)
+        if not self.has("traffic"):
+            return np.ones(count, dtype=np.bool_)
+
+        def make() -> npt.NDArray[np.bool_]:
+            by_server = self._by_server(bin)
+            writing = [server for server, k in by_server if k == kind]
+            covered = np.ones(count, dtype=np.bool_)
+            any_of_them = np.zeros(count, dtype=np.bool_)
+            for server in writing:
+                lines = np.sum([c for (s, _), c in by_server.items() if s == server], axis=0) > 0
+                any_of_them |= lines
+                if lines.any():
+                    places = np.flatnonzero(lines)
+                    if lines[places[0] : places[-1] + 1].mean() >= 0.9:
+                        covered &= lines
+            return covered & any_of_them if writing else covered
+
+        return cast("npt.NDArray[np.bool_]", self.kept(("covered", kind, bin), make))
+
+    # -- what was to be expected
+
+    def groups(self, curves: Curves) -> Groups:
+        """Groups of the clients of the whole matrix that `curves` is (a part) of; known servers are none's members."""
+        whole = self._whole(curves)
+        return cast(Groups, self.kept(("groups", whole.key), lambda: self._group(whole)))
+
+    def _whole(self, curves: Curves) -> Curves:
+        if not curves.key:
+            return curves
+        kind, bin_, table, by, value = curves.key
+        return self.curves(kind, bin=bin_, table=table, by=by, value=value)
+
+    def _group(self, whole: Curves) -> Groups:
+        profile = None
+        if self.baseline is not None:
+            profile = self.baseline.profile(whole.kind, whole.names)
+        return grouped(
+            whole.values,
+            whole.covered,
+            bins_an_hour=max(1, round(timedelta(hours=1) / whole.bin)),
+            profile=profile,
+        )
+
+    def expected(self, curves: Curves) -> Expected:
+        """What was to be expected of these curves: the client's own level, and the shape of its group.
+
+        The level is the client's own of the days before, where the baseline knows it; otherwise it is taken from the
+        calm part of this view (:func:`calm_level`). With two or more weeks of its own past, the shape is the client's
+        own by slot of the week, with less its group's.
+        """
+        whole = self._whole(curves)
+        groups = self.groups(curves)
+        local = np.arange(len(whole))[curves.rows] if curves.key else np.arange(len(curves))
+        member = groups.member[local]
+        shapes = groups.shapes[member]
+        level = calm_level(curves.values, shapes, curves.covered)
+        known = np.zeros(len(curves))
+        mean = level[:, None] * shapes
+        if self.baseline is not None:
+            past = self.baseline.expected(curves, self.zone, self.site.holidays)
+            if past is not None:
+                own, known = past.mean, past.days
+                has = known > 0
+                mean[has] = own[has]
+        least = 0.02 * curves.scale
+        mean = np.maximum(mean, least)
+        inverse, rho = self._noise(whole, groups)
+        own_inverse = inverse[local]
+        return Expected(mean, 1 / own_inverse, rho, member, known)
+
+    def _noise(self, whole: Curves, groups: Groups) -> tuple[npt.NDArray[np.float64], float]:
+        """1/k of every row of the whole matrix, and the autocorrelation of the population."""
+
+        def make() -> tuple[npt.NDArray[np.float64], float]:
+            covered = whole.covered
+            if not len(whole) or covered.sum() < 6:
+                return np.full(len(whole), 1 / 3), 0.3
+            # A smoothed level that follows the client within hours, so that a change of level is no noise.
+            values = whole.values[:, covered].astype(np.float64)
+            level = values.mean(axis=1)
+            # The clients that a shape can be seen of: neither silent nor so heavy that they are servers.
+            order = np.argsort(-level)[:3000]
+            busy = order[level[order] >= 1.0 * whole.scale]
+            shapes = groups.shapes[groups.member[busy]][:, covered]
+            mean = shapes * (level[busy] / np.maximum(shapes.mean(axis=1), 1e-9))[:, None]
+            if len(busy) < 5:
+                return np.full(len(whole), 1 / 3), 0.3
+            inverse, population = residuals.inverse_shape(values[busy], mean)
+            result = np.full(len(whole), population)
+            result[busy] = np.maximum(inverse, population / 4)
+            scaled = (values[busy] - mean) / np.sqrt(mean + mean * mean * population)
+            scaled = np.clip(scaled, -4, 4)
+            scaled -= scaled.mean(axis=1, keepdims=True)
+            return result, residuals.autocorrelation(scaled)
+
+        return cast(
+            "tuple[npt.NDArray[np.float64], float]", self.kept(("noise", whole.key, len(whole)), make)
+        )
+
+    def residuals(
+        self, curves: Curves, expected: Expected | None = None, *, whiten: bool = True
+    ) -> npt.NDArray[np.float64]:
+        """(rows, bins) standard normal residuals of the curves, whitened by AR(1); 0 where the log does not cover."""
+        expected = expected or self.expected(curves)
+        z = residuals.standard(curves.values, expected.mean, expected.shape[:, None])
+        z[:, ~curves.covered] = 0.0
+        return residuals.whitened(z, expected.rho) if whiten else z
+
+    def before(self, curves: Curves, first: npt.NDArray[np.int64] | Sequence[int], *, gap: int = 1) -> Before:
+        """Level and highest bin of each curve before its bin `first` (one for each row), the baseline's past included.
+
+        `gap` bins just before `first` are left out: an incident that begins within a bin raises the one before.
+        """
+        places = np.asarray(first, dtype=np.int64)
+        mean, peak, bins = np.zeros(len(curves)), np.zeros(len(curves)), np.zeros(len(curves))
+        for i, stop in enumerate(places):
+            end = max(0, int(stop) - gap)
+            part = curves.values[i, :end][curves.covered[:end]]
+            if len(part):
+                mean[i], peak[i], bins[i] = float(part.mean()), float(part.max()), len(part)
+        if self.baseline is not None:
+            past = self.baseline.past(curves)
+            if past is not None:
+                weight = past.bins + bins
+                mean = np.where(
+                    weight > 0, (mean * bins + past.mean * past.bins) / np.maximum(weight, 1), 0.0
+                )
+                peak = np.maximum(peak, past.peak)
+                bins = weight
+        return Before(mean, peak, bins)
+
+    # -- mail servers
+
+    @cached_property
+    def mail_hosts(self) -> tuple[MailHost, ...]:
+        """Mail servers that wrote something in this view, with what is known of their addresses."""
+        known = {host.name: host for host in self.site.mail_servers}
+        writing = {
+            s for s, kind in self._by_server("10m") if kind in ("smtp_accepted", "smtp_sent", "smtp_deferred")
+        }
+        return tuple(known.get(name, MailHost(name)) for name in sorted(writing | set(known)))
+
+    def model(self, host: MailHost) -> ServerModel | None:
+        """The traffic model of a mail server over view and history, None where there is nothing to compare."""
+        return cast("ServerModel | None", self.kept(("model", host.name), lambda: self._model(host)))
+
+    def _model(self, host: MailHost) -> ServerModel | None:
+        from seismolog.model import server_model
+
+        if not host.addresses or not self.has("traffic"):
+            return None
+        traffic = self.lazy("traffic", ["bin_start", "server", "kind", "count"], since=self.history)
+        queries = self.lazy(
+            "client_traffic",
+            ["bin_start", "server", "kind", "client", "count"],
+            since=self.history,
+            where=pl.col("client").is_in(list(host.addresses)),
+        )
+        made = server_model(
+            traffic.group_by("bin_start", "server", "kind")
+            .agg(pl.col("count").cast(pl.Int64).sum())
+            .collect(),
+            queries.collect(),
+            name=host.name,
+            hostnames=[host.name],
+            addresses=list(host.addresses),
+            domains_per_message=host.domains_per_message,
+            receive_rate=host.receive_rate,
+        )
+        return None if made.bins.frame.is_empty() else made
+
+    # -- telling
+
+    def local(self, moment: datetime) -> str:
+        """A moment in the site's time, for an explanation: ``18:20 on 15 Jul 2002``."""
+        at = moment.astimezone(self.zone)
+        return f"{at:%H:%M} on {at.day} {at:%b %Y}"
+
+    @staticmethod
+    def significance(p: float, tests: float, alpha: float = 1e-3) -> bool:
+        """Whether p < alpha / tests (Bonferroni over everything that is looked at in a day)."""
+        return p <= 0 or math.log(p) < math.log(alpha) - math.log(max(tests, 1.0))
+
+
+def calm_level(
+    values: npt.NDArray[np.float32], shapes: npt.NDArray[np.float64], covered: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float64]:
+    """Level of each row against a shape, from its calmer half.
+
+    Bins are taken in twelve stretches; the level of a stretch is its count over the sum of its shape, and that of the
+    row the weighted lower median over the stretches (those that hold half of the shape), so that an incident that fills
+    less than half of the view does not raise it. Where more is filled, the lower third counts.
+    """
+    rows, bins = values.shape
+    if rows == 0 or bins == 0 or not covered.any():
+        return np.zeros(rows)
+    pieces = np.array_split(np.arange(bins), min(12, bins))
+    held = np.where(covered, values, 0.0)
+    weight_of = np.where(covered, shapes, 0.0)
+    counts = np.stack([held[:, p].sum(axis=1) for p in pieces], axis=1)
+    weights = np.stack([weight_of[:, p].sum(axis=1) for p in pieces], axis=1)
+    ratio = counts / np.maximum(weights, 1e-6)
+    order = np.argsort(ratio, axis=1)
+    ordered = np.take_along_axis(ratio, order, axis=1)
+    share = np.cumsum(np.take_along_axis(weights, order, axis=1), axis=1)
+    share /= np.maximum(share[:, -1:], 1e-9)
+    place = (share < 0.35).sum(axis=1)
+    lower = ordered[np.arange(rows), np.minimum(place, ordered.shape[1] - 1)]
+    # Quiet rows: a few counts over the day; their lower stretches are empty. The mean then says more, within reason.
+    mean = counts.sum(axis=1) / np.maximum(weights.sum(axis=1), 1e-6)
+    quiet = np.minimum(mean, 3.0 / max(bins / 12, 1.0) + lower)
+    result: npt.NDArray[np.float64] = np.maximum(lower, np.where(lower < 0.5, quiet, lower))
+    return result
