@@ -34,6 +34,14 @@ pub enum Error {
         /// What the decompressor or the operating system said.
         message: String,
     },
+    /// A socket, a file of the live state or a thread could not be had or used.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was being done, with the file or address.
+        what: String,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
     /// An option has no meaning.
     #[error("{option}: {message}")]
     Option {
@@ -55,7 +63,7 @@ impl Error {
     #[must_use]
     pub fn action(&self) -> Action {
         match self {
-            Error::Open { .. } | Error::Read { .. } => Action::SkipAndCount,
+            Error::Open { .. } | Error::Read { .. } | Error::Io { .. } => Action::SkipAndCount,
             Error::Option { .. } | Error::Table(_) => Action::Mend,
             Error::Interrupted => Action::Stop,
         }
