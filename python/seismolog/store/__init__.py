@@ -8,6 +8,8 @@ itself small.
 - :mod:`~seismolog.store.identity`  which files are the same log (pure)
 - :mod:`~seismolog.store.journal`   the table ``source``: what is true
 - :mod:`~seismolog.store.writer`    the order of the steps that makes writing atomic
+- :mod:`~seismolog.store.live`      rows that come in as lines do: absolute values with a revision
+- :mod:`~seismolog.store.supersede` which of archives and live counts is read where both have the same lines
 - :mod:`~seismolog.store.snapshot`  reading one moment
 - :mod:`~seismolog.store.merge`     how rows of one key become one
 - :mod:`~seismolog.store.upkeep`    compaction, expiry, vacuum
@@ -30,6 +32,7 @@ import polars as pl
 
 from seismolog.store.identity import FileIdentity, Plan, Skip, plan_sources, source_id
 from seismolog.store.journal import Coverage, Journal, SourceEntry
+from seismolog.store.live import LiveTotals, LiveWriter
 from seismolog.store.lock import write_lock
 from seismolog.store.merge import StateMerger, combine, core_merger
 from seismolog.store.schema import TABLES, Column, Table, table_of
@@ -43,6 +46,8 @@ __all__ = [
     "Column",
     "Coverage",
     "FileIdentity",
+    "LiveTotals",
+    "LiveWriter",
     "Plan",
     "Skip",
     "Snapshot",
@@ -137,6 +142,10 @@ class Store:
         """A writer of sources: ``with store.writer() as w: w.add(frames, entries); w.commit()``."""
         return SourceWriter(self.tables, self.journal, lock_wait)
 
+    def live_writer(self, source: str, *, fingerprint: str = "", lock_wait: float = 10.0) -> LiveWriter:
+        """A writer of one live source; see :class:`LiveWriter`."""
+        return LiveWriter(self.tables, self.journal, source, fingerprint=fingerprint, lock_wait=lock_wait)
+
     @contextmanager
     def _locked(self) -> Iterator[None]:
         with write_lock(self.tables["source"].local):
@@ -202,6 +211,7 @@ class Store:
         compact_files: int = 8,
         retention: timedelta | None = timedelta(days=1),
         now: datetime | None = None,
+        archives: bool = True,
     ) -> Upkeep:
         """Clear replaced rows away, join small files, let old days expire, delete dead files.
 
@@ -213,6 +223,8 @@ class Store:
             Files of a day and table after which they are joined.
         retention
             For how long a reader may still hold files that were replaced; None deletes nothing.
+        archives
+            False leaves the rows of archives alone (they still expire).
         """
         keep = keep or None
         now = now or datetime.now(UTC)
@@ -227,6 +239,7 @@ class Store:
                 compact_files=compact_files,
                 retention_hours=None if retention is None else -(-retention // timedelta(hours=1)),
                 now=now,
+                archives=archives,
             )
 
     def _mark_expired(self, keep: timedelta, now: datetime) -> None:

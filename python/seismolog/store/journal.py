@@ -18,6 +18,7 @@ its edges, which is read only when asked for).
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -78,6 +79,8 @@ class SourceEntry:
     fingerprint: str = ""
     coverage: tuple[Coverage, ...] = ()
     edges: Blob | None = None
+    #: Of a live source: its rows up to this revision are visible.
+    live_revision: int | None = None
 
     def row(self) -> dict[str, Any]:
         """The entry as a row of the table."""
@@ -161,12 +164,16 @@ class Journal:
         """Version of the table at the last read."""
         return self._version
 
-    def append(self, entries: list[SourceEntry], numbers: tuple[int, int]) -> None:
-        """Record entries in one atomic step; `numbers` as :meth:`DeltaFiles.commit` takes them."""
+    @staticmethod
+    def frame(entries: Sequence[SourceEntry]) -> pl.DataFrame:
+        """Entries as rows of the table, recorded now where they do not say when."""
         now = datetime.now(UTC)
-        frame = pl.DataFrame(
+        return pl.DataFrame(
             [replace(e, recorded_at=e.recorded_at or now).row() for e in entries],
             schema=TABLES["source"].file_schema,
             orient="row",
         )
-        self.files.commit(self.files.write(frame), numbers=numbers)
+
+    def append(self, entries: Sequence[SourceEntry], numbers: tuple[int, int]) -> None:
+        """Record entries in one atomic step; `numbers` as :meth:`DeltaFiles.commit` takes them."""
+        self.files.commit(self.files.write(self.frame(entries)), numbers=numbers)

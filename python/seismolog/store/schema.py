@@ -14,8 +14,9 @@ Types are those that Delta Lake has: it knows no unsigned integers, so counts ar
 clients and Int32 where they count one client in one bin (a narrow type halves a month in memory).
 
 Besides its own columns every table with sources carries ``source`` (whose rows these are), ``generation``
-(which writing of that source, see :mod:`seismolog.store.journal`) and the partition ``date`` (UTC date of
-its time column).
+(which writing of that source, see :mod:`seismolog.store.journal`), ``revision`` (of live rows: of the rows of
+one key the highest holds, see :mod:`seismolog.store.live`; null in an archive's) and the partition ``date``
+(UTC date of its time column).
 
 Limits: a schema only gains nullable columns, at the end, and :data:`SCHEMA_VERSION` counts such additions.
 A file written before a column existed reads as null there.
@@ -32,6 +33,7 @@ __all__ = [
     "GENERATION",
     "INTERVAL_MINUTES",
     "QTYPES",
+    "REVISION",
     "SCHEMA_VERSION",
     "SOURCE",
     "TABLES",
@@ -41,10 +43,11 @@ __all__ = [
 ]
 
 #: Counts additions to the schemas; stands in the metadata of every table.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 SOURCE = "source"
 GENERATION = "generation"
+REVISION = "revision"
 
 #: The query types that have a column of their own, in the order of the counting core.
 QTYPES = ("a", "aaaa", "mx", "ptr", "txt", "ns", "srv", "https", "any", "other")
@@ -149,6 +152,7 @@ class Table:
         if self.sourced:
             fields[SOURCE] = pl.String()
             fields[GENERATION] = pl.Int64()
+            fields[REVISION] = pl.Int64()
         return pl.Schema(fields)
 
     @property
@@ -428,7 +432,9 @@ _TABLES = (
             _key("series", pl.String(), "kind of event"),
             _key("client", pl.String(), "client, null: the days that were learnt and their jumps"),
             Column("total", pl.List(pl.Float32()), "value", "events by hour of the week, older ones fading"),
-            Column("hours", pl.List(pl.Float32()), "value", "hours of the week that were covered, fading alike"),
+            Column(
+                "hours", pl.List(pl.Float32()), "value", "hours of the week that were covered, fading alike"
+            ),
             Column("peak", pl.Float32(), "value", "busiest half hour, events in ten minutes"),
             Column("first_day", pl.Int32(), "value", "first day seen, days from 1 January of year 1"),
             Column("last_day", pl.Int32(), "value", "last day seen"),
@@ -471,6 +477,12 @@ _TABLES = (
             Column("fingerprint", pl.String(), "value", "hash of the options that it was counted under"),
             Column("coverage", pl.String(), "value", "JSON: [server, kind, first bin, last bin, events]"),
             Column("edges", pl.Binary(), "value", "open state at both ends, for the core to join"),
+            Column(
+                "live_revision",
+                pl.Int64(),
+                "value",
+                "of a live source: its rows up to this revision are visible; null of an archive",
+            ),
         ),
     ),
 )

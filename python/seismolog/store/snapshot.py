@@ -10,6 +10,9 @@ one source has events of a kind on a server in a bin, which the journal knows, r
 the bins where sources meet (the edge of a rotated log, a relay beside a server) they are read and combined
 by key.
 
+Live rows (:mod:`seismolog.store.live`) are read beside the archives': of each key the row with the highest
+revision, where files overlap; and where archives have the same lines, one of both (:mod:`seismolog.store.supersede`).
+
 Limits: where whole months of the same kind and server are in several sources, all of it has to be combined in
 memory: read by day then.
 """
@@ -25,8 +28,10 @@ import polars as pl
 
 from seismolog.errors import StoreError
 from seismolog.store.journal import Coverage, Journal, SourceEntry
+from seismolog.store.live import newest, overlapping
 from seismolog.store.merge import StateMerger, combine, core_merger, needed_columns
-from seismolog.store.schema import GENERATION, SOURCE, Table, table_of
+from seismolog.store.schema import GENERATION, REVISION, SOURCE, Table, table_of
+from seismolog.store.supersede import Superseding, floor, superseding
 from seismolog.store.table import DataFile, DeltaFiles, storage_errors
 
 __all__ = ["BIN_LENGTHS", "Snapshot", "meeting_stretches"]
@@ -67,7 +72,7 @@ def meeting_stretches(
             continue
         kind = c.kind if "kind" in table.keys else ""
         groups.setdefault((c.server, kind), []).append(
-            (_floor(c.first, length), _floor(c.last, length), generation)
+            (floor(c.first, length), floor(c.last, length), generation)
         )
     found: list[tuple[datetime, datetime]] = []
     for stretches in groups.values():
@@ -80,11 +85,6 @@ def meeting_stretches(
         else:
             merged.append((first, last))
     return merged
-
-
-def _floor(when: datetime, length: timedelta) -> datetime:
-    epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    return when - (when - epoch) % length
 
 
 def _meetings(stretches: list[tuple[datetime, datetime, int]]) -> list[tuple[datetime, datetime]]:
@@ -128,7 +128,10 @@ class Snapshot:
                 break
         else:
             raise StoreError("the store is being written to faster than it can be read", mend="try again")
-        self._generations = sorted({e.generation for e in self.sources.values()})
+        current = self.sources.values()
+        self._live = {e.generation: e for e in current if e.origin == "live"}
+        self._generations = sorted({e.generation for e in current if e.origin != "live"})
+        self._superseding: dict[str, Superseding | None] = {}
 
     @staticmethod
     def _pin(files: DeltaFiles) -> _Pinned:
@@ -152,15 +155,20 @@ class Snapshot:
                 continue
             if until is not None and (file.day > _utc(until).date() or (file.first and file.first >= until)):
                 continue
-            if table_of(name).sourced and not self._may_be_visible(file):
+            if table_of(name).sourced and not (self._may_be_archived(file) or self._may_be_live(file)):
                 continue
             chosen.append(file)
         return chosen
 
-    def _may_be_visible(self, file: DataFile) -> bool:
+    def _may_be_archived(self, file: DataFile) -> bool:
         if file.low_generation is None or file.high_generation is None:
             return True
         return self._visible_within(file.low_generation, file.high_generation) > 0
+
+    def _may_be_live(self, file: DataFile) -> bool:
+        if file.low_generation is None or file.high_generation is None:
+            return bool(self._live)
+        return any(file.low_generation <= g <= file.high_generation for g in self._live)
 
     def _all_visible(self, file: DataFile) -> bool:
         if file.low_generation is None or file.high_generation is None:
@@ -168,24 +176,118 @@ class Snapshot:
         span = file.high_generation - file.low_generation + 1
         return self._visible_within(file.low_generation, file.high_generation) == span
 
+    def _all_live(self, file: DataFile) -> bool:
+        """Whether every row of a file is live and visible."""
+        entry = self._live.get(-1 if file.low_generation is None else file.low_generation)
+        return (
+            entry is not None
+            and file.low_generation == file.high_generation
+            and file.high_revision is not None
+            and file.high_revision <= (entry.live_revision or 0)
+        )
+
     def _visible_within(self, low: int, high: int) -> int:
-        """Number of visible generations from `low` to `high`."""
+        """Number of visible generations of archives from `low` to `high`."""
         return bisect_right(self._generations, high) - bisect_left(self._generations, low)
 
     def rows(self, name: str, since: datetime | None = None, until: datetime | None = None) -> pl.LazyFrame:
-        """The visible rows as stored, of every source, not summed; with ``source`` and ``generation``."""
+        """The visible rows as stored, of every source, not summed; with ``source`` and ``generation``.
+
+        Where archives and live sources have the same lines, one of both.
+        """
         table = table_of(name)
         files = self.files(name, since, until)
-        frame = self._pinned[name].files.scan(files)
-        if table.sourced and not all(self._all_visible(f) for f in files):
+        if not table.sourced:
+            return self._within(self._pinned[name].files.scan(files), table, since, until)
+        archived = [f for f in files if self._may_be_archived(f)]
+        frame = self._pinned[name].files.scan(archived)
+        if not all(self._all_visible(f) for f in archived):
             visible = pl.Series(self._generations, dtype=pl.Int64)
             frame = frame.filter(pl.col(GENERATION).is_in(visible.implode()))
+        frame = self._within(frame, table, since, until)
+        if not any(self._may_be_live(f) for f in files):
+            return frame
+        rule = self._rule(table)
+        if rule is None:
+            return pl.concat([frame, self._live_rows(table, since, until)])
+        live = self._live_rows(table, since, until)
+        inside = rule.inside.between(since, until)
+        if inside:
+            live = live.filter(~inside.hold(table.time))
+        return pl.concat([self._undisputed(frame, table, rule, since, until), live])
+
+    @staticmethod
+    def _within(
+        frame: pl.LazyFrame, table: Table, since: datetime | None, until: datetime | None
+    ) -> pl.LazyFrame:
         when = pl.col(table.time)
         if since is not None:
             frame = frame.filter(when >= _utc(since))
         if until is not None:
             frame = frame.filter(when < _utc(until))
         return frame
+
+    def _rule(self, table: Table) -> Superseding | None:
+        if table.name not in self._superseding:
+            length = BIN_LENGTHS[table.bin or "1m"]
+            self._superseding[table.name] = superseding(self.sources.values(), table, length)
+        return self._superseding[table.name]
+
+    def _live_rows(
+        self, table: Table, since: datetime | None, until: datetime | None, *, folded: bool = True
+    ) -> pl.LazyFrame:
+        """Visible rows of live sources, of each key the one with the highest revision.
+
+        Keys can only be in several files where those overlap in time; elsewhere rows pass through.
+        """
+        pinned = self._pinned[table.name].files
+        files = [f for f in self.files(table.name, since, until) if self._may_be_live(f)]
+        frame = pinned.scan(files)
+        if not all(self._all_live(f) for f in files):
+            mine = [
+                (pl.col(GENERATION) == g) & (pl.col(REVISION) <= (e.live_revision or 0))
+                for g, e in self._live.items()
+            ]
+            frame = frame.filter(pl.any_horizontal(mine))
+        frame = self._within(frame, table, since, until)
+        shared = overlapping(files) if folded else []
+        if not shared:
+            return frame
+        when = pl.col(table.time)
+        inside = pl.any_horizontal([when.is_between(first, last) for first, last in shared])
+        return pl.concat([frame.filter(~inside), frame.filter(inside).filter(newest(table))])
+
+    def _undisputed(
+        self,
+        frame: pl.LazyFrame,
+        table: Table,
+        rule: Superseding,
+        since: datetime | None,
+        until: datetime | None,
+    ) -> pl.LazyFrame:
+        """Rows of archives, less those of bins in which live holds."""
+        disputed = rule.disputed.between(since, until)
+        if not disputed:
+            return frame
+        when = pl.col(table.time)
+        stretches = disputed.times()
+        live = self._live_rows(
+            table,
+            max(stretches[0][0], since or stretches[0][0]),
+            stretches[-1][1] + BIN_LENGTHS[table.bin or "1m"],
+            folded=False,
+        ).filter(pl.any_horizontal([when.is_between(first, last) for first, last in stretches]))
+        on = ["server", *(["kind"] if "kind" in table.keys else []), table.time]
+        with storage_errors("read rows", table.name):
+            held = live.filter(disputed.hold(table.time)).select(on).unique().collect()
+        if held.is_empty():
+            return frame
+        if "kind" not in table.keys:
+            pairs = [(server, g) for server, generations in rule.touching.items() for g in generations]
+            schema = {"server": pl.String, GENERATION: pl.Int64}
+            held = held.join(pl.DataFrame(pairs, schema=schema, orient="row"), on="server")
+            on.append(GENERATION)
+        return frame.join(held.lazy(), on=on, how="anti")
 
     def read(
         self,
@@ -222,7 +324,8 @@ class Snapshot:
         """
         table = table_of(name)
         wanted = list(columns) if columns is not None else list(table.names)
-        unknown = [c for c in wanted if c not in table.names and c not in (SOURCE, GENERATION)]
+        system = (SOURCE, GENERATION, REVISION)
+        unknown = [c for c in wanted if c not in table.names and c not in system]
         if unknown:
             raise ValueError(
                 f"the table {name} has no column {', '.join(unknown)}; it has {', '.join(table.names)}"
@@ -230,7 +333,7 @@ class Snapshot:
         frame = self.rows(name, since, until)
         if where is not None:
             frame = frame.filter(where)
-        if not table.sourced or not summed or SOURCE in wanted or GENERATION in wanted:
+        if not table.sourced or not summed or any(c in wanted for c in system):
             return frame.select(wanted)
         meet = self._meeting(table, since, until)
         if meet is None:
@@ -246,12 +349,19 @@ class Snapshot:
 
     def _meeting(self, table: Table, since: datetime | None, until: datetime | None) -> pl.Expr | None:
         """A condition that holds in the bins where sources meet, None where they never do."""
-        pairs = ((e.generation, c) for e in self.sources.values() for c in e.coverage)
-        stretches = [
+        current = self.sources.values()
+        # Live and archives are never read of the same bin and group, unless they are of different lines.
+        rule = self._rule(table)
+        sides = [
+            [(e.generation, c) for e in current if (e.origin == "live") is live for c in e.coverage]
+            for live in (False, True)
+        ]
+        stretches = sorted(
             (first, last)
+            for pairs in (*sides, [] if rule is None else rule.added)
             for first, last in meeting_stretches(pairs, table)
             if (since is None or last >= since) and (until is None or first < until)
-        ]
+        )
         if not stretches:
             return None
         when = pl.col(table.time)

@@ -20,7 +20,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import AddAction, RemoveAction
 
 from seismolog.errors import StoreError
-from seismolog.store.schema import GENERATION, SCHEMA_VERSION, Table
+from seismolog.store.schema import GENERATION, REVISION, SCHEMA_VERSION, Table
 
 __all__ = ["APP", "DataFile", "DeltaFiles", "NewFile", "storage_errors"]
 
@@ -86,6 +86,8 @@ class DataFile:
     last: datetime | None
     low_generation: int | None
     high_generation: int | None
+    #: None where it has no live row, or where the log does not tell.
+    high_revision: int | None = None
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,11 @@ class DeltaFiles:
         """Version of the last :meth:`open`, -1 where the table does not exist."""
         return -1 if self._delta is None else self._delta.version()
 
+    @property
+    def _indexed(self) -> list[str]:
+        """The columns whose range stands in the log for each file."""
+        return [self.table.time, *((GENERATION, REVISION) if self.table.sourced else ())]
+
     @cached_property
     def _schema(self) -> Schema:
         return Schema.from_arrow(self.table.delta_schema)
@@ -153,7 +160,7 @@ class DeltaFiles:
                     configuration={
                         "seismolog.schema_version": str(SCHEMA_VERSION),
                         # Statistics would be of the states as well; we write our own for what is filtered by.
-                        "delta.dataSkippingNumIndexedCols": "0",
+                        "delta.dataSkippingStatsColumns": ",".join(self._indexed),
                     },
                     storage_options=self.options or None,
                     raise_if_key_not_exists=False,
@@ -172,18 +179,26 @@ class DeltaFiles:
                 )
             if missing:
                 delta.alter.add_columns(missing)
+                delta.update_incremental()
+            indexed = ",".join(self._indexed)
+            if delta.metadata().configuration.get("delta.dataSkippingStatsColumns") != indexed:
+                delta.alter.set_table_properties(
+                    {"delta.dataSkippingStatsColumns": indexed}, raise_if_not_exists=False
+                )
+                delta.update_incremental()
+            if missing:
                 delta.alter.set_table_properties(
                     {"seismolog.schema_version": str(SCHEMA_VERSION)}, raise_if_not_exists=False
                 )
                 delta.update_incremental()
         return delta
 
-    def last_number(self) -> int:
-        """The highest number that a commit to this table carries, 0 where there is none."""
+    def last_number(self, app: str = APP) -> int:
+        """The highest number that a commit of this application to this table carries, 0 where there is none."""
         delta = self.open()
         if delta is None:
             return 0
-        return delta.transaction_version(APP) or 0
+        return delta.transaction_version(app) or 0
 
     def files(self) -> list[DataFile]:
         """The files of the version last opened."""
@@ -202,6 +217,7 @@ class DeltaFiles:
                 last=row.get(f"max.{time_column}"),
                 low_generation=row.get(f"min.{GENERATION}"),
                 high_generation=row.get(f"max.{GENERATION}"),
+                high_revision=row.get(f"max.{REVISION}"),
             )
             for row in frame.iter_rows(named=True)
         ]
@@ -261,6 +277,12 @@ class DeltaFiles:
         return written
 
     def _write_file(self, frame: pl.DataFrame, day: date, columns: Sequence[pl.Expr]) -> NewFile:
+        stats = self._statistics(frame, columns)
+        return self._sink(frame.lazy(), day, columns, frame.height, stats)
+
+    def _sink(
+        self, frame: pl.LazyFrame, day: date, columns: Sequence[pl.Expr], rows: int, stats: str
+    ) -> NewFile:
         folder = f"date={day.isoformat()}"
         path = f"{folder}/{uuid.uuid4().hex}.parquet"
         target = f"{self.uri}/{path}"
@@ -272,7 +294,7 @@ class DeltaFiles:
                 if made:
                     _flush(parent.parent)
             try:
-                frame.lazy().select(columns).sink_parquet(
+                frame.select(columns).sink_parquet(
                     target,
                     compression="zstd",
                     compression_level=COMPRESSION_LEVEL,
@@ -292,21 +314,39 @@ class DeltaFiles:
             partition_values={"date": day.isoformat()},
             modification_time=int(time.time() * 1000),
             data_change=True,
-            stats=self._statistics(frame, columns),
+            stats=stats,
         )
-        return NewFile(action, frame.height)
+        return NewFile(action, rows)
+
+    def concatenate(self, files: Sequence[DataFile]) -> NewFile:
+        """The rows of files of one date as one new file, streamed: memory does not grow with their number.
+
+        Each file's statistics must be known (:attr:`DataFile.rows` and so on).
+        """
+        columns = [pl.col(n) for n in self.table.file_schema.names()]
+        firsts = [f.first for f in files if f.first is not None]
+        lasts = [f.last for f in files if f.last is not None]
+        low: dict[str, Any] = {self.table.time: min(firsts, default=None)}
+        high: dict[str, Any] = {self.table.time: max(lasts, default=None)}
+        if self.table.sourced:
+            low[GENERATION] = min(
+                (f.low_generation for f in files if f.low_generation is not None), default=None
+            )
+            high[GENERATION] = max(
+                (f.high_generation for f in files if f.high_generation is not None), default=None
+            )
+            high[REVISION] = max(
+                (f.high_revision for f in files if f.high_revision is not None), default=None
+            )
+        rows = sum(f.rows or 0 for f in files)
+        return self._sink(self.scan(files), files[0].day, columns, rows, _stats_text(rows, low, high))
 
     def _statistics(self, frame: pl.DataFrame, columns: Sequence[pl.Expr]) -> str:
-        names = [self.table.time] + ([GENERATION] if self.table.sourced else [])
+        names = self._indexed
         values = frame.lazy().select(columns).select(names)
         low, high = values.min().collect().row(0), values.max().collect().row(0)
-        return json.dumps(
-            {
-                "numRecords": frame.height,
-                "minValues": {n: _plain(v) for n, v in zip(names, low, strict=True) if v is not None},
-                "maxValues": {n: _plain(v) for n, v in zip(names, high, strict=True) if v is not None},
-                "nullCount": {},
-            }
+        return _stats_text(
+            frame.height, dict(zip(names, low, strict=True)), dict(zip(names, high, strict=True))
         )
 
     def _unlink(self, path: str) -> None:
@@ -326,6 +366,7 @@ class DeltaFiles:
         remove: Sequence[DataFile] = (),
         *,
         numbers: tuple[int, int] | None = None,
+        transaction: tuple[str, int] | None = None,
     ) -> None:
         """Make files part of the table and take others out, in one atomic step.
 
@@ -335,6 +376,8 @@ class DeltaFiles:
             The highest number (generation or revision) that was in use when ours were taken, and the
             highest of ours. Where another writer has committed since, this one fails: it may have taken the
             same numbers.
+        transaction
+            An application and a number of its own that the commit carries, for :meth:`last_number`.
 
         Raises
         ------
@@ -344,10 +387,17 @@ class DeltaFiles:
         if not add and not remove:
             return
         delta = self.create()
+        if remove and not {f.path for f in remove} <= {f.path for f in self.files()}:
+            # Delta would take this as done; rows that replace what another process replaced would be doubled.
+            raise StoreError(
+                "another process replaced the same files",
+                file=self.uri,
+                mend="run the command again; let one process at a time write to a store",
+            )
         now = int(time.time() * 1000)
         actions: list[AddAction | RemoveAction] = [f.action for f in add]
         actions += [RemoveAction(f.path, True, now, f.size, {"date": f.day.isoformat()}) for f in remove]
-        transactions = None
+        transactions = [] if transaction is None else [Transaction(*transaction, now)]
         if numbers is not None:
             before, highest = numbers
             if (delta.transaction_version(APP) or 0) > before:
@@ -356,8 +406,8 @@ class DeltaFiles:
                     file=self.uri,
                     mend="run the command again; let one process at a time write to a store",
                 )
-            transactions = [Transaction(APP, highest, now)]
-        properties = CommitProperties(app_transactions=transactions)
+            transactions.append(Transaction(APP, highest, now))
+        properties = CommitProperties(app_transactions=transactions or None)
         with storage_errors("commit rows", self.uri):
             delta.create_write_transaction(
                 actions, "append", delta.schema(), ["date"], commit_properties=properties
@@ -367,6 +417,22 @@ class DeltaFiles:
                 _flush(log / f"{delta.version():020}.json")
                 _flush(log)
 
+    def tidy_log(self, keep: timedelta) -> None:
+        """Write a checkpoint, and delete entries of the log that are older than `keep` and that it stands for.
+
+        Many small commits otherwise leave one small file each, for the thirty days that Delta keeps them.
+        """
+        delta = self.open()
+        if delta is None:
+            return
+        wanted = f"interval {max(1, round(keep.total_seconds() / 3600))} hours"
+        with storage_errors("tidy the log", self.uri):
+            if delta.metadata().configuration.get("delta.logRetentionDuration") != wanted:
+                delta.alter.set_table_properties({"delta.logRetentionDuration": wanted})
+                delta.update_incremental()
+            delta.create_checkpoint()
+            delta.cleanup_metadata()
+
     def vacuum(self, hours: int) -> int:
         """Delete files that no version younger than that many hours names; returns how many."""
         delta = self.open()
@@ -374,6 +440,17 @@ class DeltaFiles:
             return 0
         with storage_errors("vacuum", self.uri):
             return len(delta.vacuum(hours, dry_run=False, enforce_retention_duration=False, full=True))
+
+
+def _stats_text(rows: int, low: Mapping[str, Any], high: Mapping[str, Any]) -> str:
+    return json.dumps(
+        {
+            "numRecords": rows,
+            "minValues": {n: _plain(v) for n, v in low.items() if v is not None},
+            "maxValues": {n: _plain(v) for n, v in high.items() if v is not None},
+            "nullCount": {},
+        }
+    )
 
 
 def _plain(value: Any) -> Any:

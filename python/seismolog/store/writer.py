@@ -24,7 +24,7 @@ import polars as pl
 from seismolog.errors import StoreError
 from seismolog.store.journal import Coverage, Journal, SourceEntry
 from seismolog.store.lock import write_lock
-from seismolog.store.schema import GENERATION, SOURCE, TABLES, Table
+from seismolog.store.schema import GENERATION, REVISION, SOURCE, TABLES, Table
 from seismolog.store.table import DeltaFiles, NewFile
 
 __all__ = ["SourceWriter", "coverage_of", "highest_number"]
@@ -144,7 +144,8 @@ class SourceWriter:
 
     def touch(self, entry: SourceEntry) -> None:
         """Record a changed entry of a source whose rows stay as they are (it was seen under another path)."""
-        self._entries.append(replace(entry, revision=self._number(), recorded_at=None))
+        revision = max(self._number(), entry.revision + 1)  # a live source counts on by itself
+        self._entries.append(replace(entry, revision=revision, recorded_at=None))
 
     def commit(self) -> int:
         """Make it all visible in one step; returns the number of sources that changed.
@@ -159,7 +160,7 @@ class SourceWriter:
         ended = [
             replace(
                 known[old],
-                revision=self._number(),
+                revision=max(self._number(), known[old].revision + 1),
                 state="replaced" if new else "removed",
                 replaced_by=new or None,
                 recorded_at=None,
@@ -197,12 +198,19 @@ def _conform(
         (pl.col(c.name) if c.name in frame.columns else pl.lit(None)).cast(c.dtype).alias(c.name)
         for c in table.columns
     ]
+    none = pl.lit(None, dtype=pl.Int64).alias(REVISION)
     if len(ids) == 1:
-        return [*own, pl.lit(ids[0]).alias(SOURCE), pl.lit(generations[0], dtype=pl.Int64).alias(GENERATION)]
+        return [
+            *own,
+            pl.lit(ids[0]).alias(SOURCE),
+            pl.lit(generations[0], dtype=pl.Int64).alias(GENERATION),
+            none,
+        ]
     index = pl.col(SOURCE).cast(pl.UInt32)
     places = list(range(len(ids)))
     return [
         *own,
         index.replace_strict(places, list(ids), return_dtype=pl.String).alias(SOURCE),
         index.replace_strict(places, list(generations), return_dtype=pl.Int64).alias(GENERATION),
+        none,
     ]
