@@ -17,3 +17,4 @@ pub mod explain;
 pub mod live;
 pub mod paper;
 pub mod syslog;
+pub mod wide;

@@ -7,6 +7,7 @@
 
 use crate::dialect::Dialect;
 use crate::syslog::header::{Clock, Header};
+use crate::wide::Wide;
 
 /// How the time stands at the head of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,20 +167,22 @@ pub fn is_repetition(message: &[u8]) -> bool {
         && (message.starts_with(b"message repeated ") || message.starts_with(b"last message "))
 }
 
-/// The positions of the line ends of a block, found 32 bytes at a time.
-pub struct LineEnds<'b> {
+/// The positions of the line ends of a block, found 64 bytes at a time.
+pub struct LineEnds<'b, W> {
+    wide: W,
     block: &'b [u8],
     /// Start of the window after the current one.
     next: usize,
     /// Line ends of the current window that have not been given out.
-    bits: u32,
+    bits: u64,
 }
 
-impl<'b> LineEnds<'b> {
+impl<'b, W: Wide> LineEnds<'b, W> {
     /// At the start of a block.
     #[must_use]
-    pub fn new(block: &'b [u8]) -> Self {
+    pub fn new(wide: W, block: &'b [u8]) -> Self {
         LineEnds {
+            wide,
             block,
             next: 0,
             bits: 0,
@@ -197,19 +200,19 @@ impl<'b> LineEnds<'b> {
             let Some(window) = self
                 .block
                 .get(self.next..)
-                .and_then(|rest| rest.first_chunk::<32>())
+                .and_then(|rest| rest.first_chunk::<64>())
             else {
                 let rest = self.block.get(self.next..)?;
                 let at = rest.iter().position(|&b| b == b'\n')?;
                 self.next += at + 1;
                 return Some(self.next - 1);
             };
-            self.bits = positions(window, b'\n');
-            self.next += 32;
+            [self.bits] = self.wide.positions(window, [b'\n']);
+            self.next += 64;
         }
         let at = self.bits.trailing_zeros() as usize;
         self.bits &= self.bits - 1;
-        Some(self.next - 32 + at)
+        Some(self.next - 64 + at)
     }
 }
 
@@ -248,7 +251,7 @@ pub struct TagCache {
     tags: Vec<Option<Tag>>,
     /// What stands between time and message in BIND's own channels (`queries: info: `).
     literal: Vec<u8>,
-    literal_tag: Option<Tag>,
+    literal_tag: Option<(u32, Option<Dialect>)>,
 }
 
 impl Default for TagCache {
@@ -264,8 +267,10 @@ impl Default for TagCache {
 
 /// A line's text after the time, taken apart.
 pub struct Found<'a> {
-    /// What host and program mean.
-    pub tag: Tag,
+    /// Number of the server in the worker.
+    pub server: u32,
+    /// The dialect, if one claims the program.
+    pub dialect: Option<Dialect>,
     /// Program without pid.
     pub program: &'a [u8],
     /// Process id.
@@ -370,12 +375,13 @@ impl TagCache {
     #[must_use]
     pub fn find<'a>(&mut self, rest: &'a [u8], bind: bool) -> Option<Found<'a>> {
         if bind {
-            let tag = self.literal_tag?;
+            let (server, dialect) = self.literal_tag?;
             let message = rest.strip_prefix(self.literal.as_slice())?;
             // With an empty literal anything would match: only what surely is no category may pass.
             let sure = !self.literal.is_empty() || message.starts_with(b"client ");
             return sure.then_some(Found {
-                tag,
+                server,
+                dialect,
                 program: &rest[..0],
                 pid: &rest[..0],
                 message,
@@ -393,7 +399,8 @@ impl TagCache {
                 &rest[..0]
             };
             return Some(Found {
-                tag: w.tag,
+                server: w.tag.server,
+                dialect: w.tag.dialect,
                 program,
                 pid,
                 message,
@@ -424,7 +431,8 @@ impl TagCache {
             self.whole[whole_place(rest)] = Some(whole);
         }
         Some(Found {
-            tag,
+            server: tag.server,
+            dialect: tag.dialect,
             program: head.get(tag.program_from as usize..)?,
             pid,
             message,
@@ -455,7 +463,7 @@ impl TagCache {
                 && rest.ends_with(header.message)
             {
                 self.literal = rest[..literal].to_vec();
-                self.literal_tag = Some(tag);
+                self.literal_tag = Some((server, dialect));
             }
             return;
         }

@@ -5,9 +5,13 @@ use std::collections::BTreeMap;
 use hashbrown::HashMap;
 
 use crate::dialect::Dialect;
+use crate::dialect::bind::quick;
 use crate::event::{Event, Kind, Memory as Relation, QueryType, Verdict};
 use crate::syslog::header::{self, Clock, Header, Scratch};
 use crate::syslog::repeat;
+#[cfg(target_arch = "x86_64")]
+use crate::wide::Avx2;
+use crate::wide::{Narrow, Wide};
 
 use super::bins::{BinKey, OpenBin, Pool};
 use super::detail::{Detail, Detailed};
@@ -229,19 +233,32 @@ impl Worker {
 
     /// Reads complete lines (the last may lack its end).
     pub fn lines(&mut self, block: &[u8]) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(wide) = Avx2::detect() {
+            // SAFETY: the processor has what the function is compiled for.
+            unsafe { self.lines_avx2(wide, block) };
+            return;
+        }
+        self.lines_with(Narrow, block);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,bmi1,bmi2")]
+    fn lines_avx2(&mut self, wide: Avx2, block: &[u8]) {
+        self.lines_with(wide, block);
+    }
+
+    #[inline(always)]
+    fn lines_with<W: Wide>(&mut self, wide: W, block: &[u8]) {
         let mut waiting = None;
         let mut from = 0;
-        let mut ends = LineEnds::new(block);
+        let mut ends = LineEnds::new(wide, block);
         while let Some(end) = ends.next() {
-            if let Some(line) = block.get(from..end) {
-                self.line_behind(line, &mut waiting);
-            }
+            self.line_behind(wide, block, from, end, &mut waiting);
             from = end + 1;
         }
-        if let Some(line) = block.get(from..)
-            && !line.is_empty()
-        {
-            self.line_behind(line, &mut waiting);
+        if from < block.len() {
+            self.line_behind(wide, block, from, block.len(), &mut waiting);
         }
         self.count_waiting(&mut waiting);
     }
@@ -249,8 +266,16 @@ impl Worker {
     /// Reads a line, and counts the event that waits. The event of this line then waits in its place: by
     /// the time it is counted, its client's place in the table has come into the cache.
     #[inline(always)]
-    fn line_behind<'b>(&mut self, line: &'b [u8], waiting: &mut Option<Waiting<'b>>) {
+    fn line_behind<'b, W: Wide>(
+        &mut self,
+        wide: W,
+        block: &'b [u8],
+        from: usize,
+        end: usize,
+        waiting: &mut Option<Waiting<'b>>,
+    ) {
         self.tally.lines += 1;
+        let line = block.get(from..end).unwrap_or_default();
         let line = match line {
             [rest @ .., b'\r'] => rest,
             _ => line,
@@ -261,15 +286,53 @@ impl Worker {
         {
             let (clock, minute, bind) = (time.clock, time.minute, time.is_bind());
             if let Some(found) = self.tags.find(rest, bind)
-                && let Some(dialect) = found.tag.dialect
+                && let Some(dialect) = found.dialect
                 && !is_repetition(found.message)
             {
-                let stream = self.stream_of(found.tag.server, clock);
+                let stream = self.stream_of(found.server, clock);
                 if self.streams[stream].minute != minute_of(clock, minute, &self.years) {
                     self.count_waiting(waiting);
                     self.turn(stream, clock, minute);
                 }
                 self.by_dialect[dialect as usize] += 1;
+                let end = from + line.len();
+                if dialect == Dialect::Bind
+                    && let Some((client, name, query_type)) =
+                        quick::query(wide, block, end - found.message.len(), end)
+                {
+                    if !self.behind {
+                        let event = Event {
+                            client,
+                            name,
+                            query_type,
+                            ..Event::new(Kind::DnsQuery)
+                        };
+                        self.verdict(stream, dialect, Verdict::Event(event), 1);
+                        return;
+                    }
+                    let client_hash = self.clients.hash(client);
+                    self.clients.prefetch(client_hash);
+                    let hash = if self.options.names {
+                        name_hash(name).max(1)
+                    } else {
+                        0
+                    };
+                    self.count_waiting(waiting);
+                    self.matched += 1;
+                    *waiting = Some(Waiting {
+                        stream,
+                        client_hash,
+                        spelling: client,
+                        event: Counted {
+                            kind: Kind::DnsQuery,
+                            client: NONE,
+                            query_type,
+                            hash,
+                            recipients: 0,
+                        },
+                    });
+                    return;
+                }
                 match dialect.parse(found.program, found.pid, found.message) {
                     Verdict::Event(event) if event.memory == Relation::None && self.behind => {
                         let client_hash = self.clients.hash(event.client);

@@ -30,6 +30,7 @@ use self::scan::{byte, find, key, marks, mask, word};
 use self::types::{is_class, looks_like_type, type_of, type_of_word};
 use crate::event::{Event, Kind, QueryType, Verdict};
 
+pub mod quick;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -240,6 +241,20 @@ fn query<'a>(client: &'a [u8], text: &'a [u8], at: usize) -> Verdict<'a> {
             _ => return Verdict::Unmatched("query without class and type"),
         }
     }
+    match type_and_flags(text, at) {
+        Ok(query_type) => Verdict::Event(Event {
+            client,
+            name,
+            query_type,
+            ..Event::new(Kind::DnsQuery)
+        }),
+        Err(verdict) => verdict,
+    }
+}
+
+/// The query type at `at`, if what follows it may stand there.
+#[inline(always)]
+fn type_and_flags(text: &[u8], mut at: usize) -> Result<QueryType, Verdict<'_>> {
     let start = at;
     // A type is at most eight bytes long, but for a few that are none of ours.
     let head = word(text, at);
@@ -250,13 +265,13 @@ fn query<'a>(client: &'a [u8], text: &'a [u8], at: usize) -> Verdict<'a> {
     } else {
         let length = (ends.trailing_zeros() / 8) as usize;
         if length == 0 {
-            return Verdict::Unmatched("query without class and type");
+            return Err(Verdict::Unmatched("query without class and type"));
         }
         at += length;
         type_of_word(head & mask(length))
     };
     if query_type == QueryType::Other && !looks_like_type(&text[start..at]) {
-        return Verdict::Unmatched("query without class and type");
+        return Err(Verdict::Unmatched("query without class and type"));
     }
     // Nothing (to 9.2), the flags, or Infoblox' response. After a short type, they are already here.
     let after = if ends & mask(7) == 0 {
@@ -267,15 +282,10 @@ fn query<'a>(client: &'a [u8], text: &'a [u8], at: usize) -> Verdict<'a> {
     match after & mask(2) {
         0 => {}
         x if x == key(b" +") || x == key(b" -") || x == key(b" ") => {}
-        x if x == key(b" r") => return after_type(&text[at + 1..]),
-        _ => return Verdict::Unmatched("no flags after the query type"),
+        x if x == key(b" r") => return Err(after_type(&text[at + 1..])),
+        _ => return Err(Verdict::Unmatched("no flags after the query type")),
     }
-    Verdict::Event(Event {
-        client,
-        name,
-        query_type,
-        ..Event::new(Kind::DnsQuery)
-    })
+    Ok(query_type)
 }
 
 #[cold]

@@ -159,3 +159,53 @@ proptest! {
         }
     }
 }
+
+/// Pieces that stand in query lines, and some that must not.
+fn piece() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => prop::sample::select(vec![
+            "client ", "@0x7f85b4026ed0 ", "192.0.2.7", "2001:db8::7", "#4711", "#53", "#", " (www.example.org)",
+            " (www.example.org): query: www.example.org IN A +", ": query: ", "www.example.org", " IN A", " IN AAAA -E",
+            " +", " CH TXT", "/key k", ": view v", " (", ")", "): query: ", "\\", " ", ":", "TYPE65 ", "\n", "IN HTTPS +E(0)K",
+        ]).prop_map(str::to_owned),
+        1 => "[a-z0-9.#:() \\\\]{0,70}",
+    ]
+}
+
+proptest! {
+    #[test]
+    fn the_quick_reading_is_the_full_one(
+        before in "[ a-z:]{0,40}",
+        pointer in any::<bool>(),
+        port in 0_u32..200_000,
+        name in "[a-zA-Z0-9.\\-_)\\\\ ]{0,66}",
+        again in prop::option::weighted(0.1, "[a-z.]{0,20}"),
+        pieces in prop::collection::vec(piece(), 0..8),
+        usual in prop::bool::weighted(0.6),
+        query_type in prop::sample::select(vec!["A", "AAAA", "MX", "TYPE65", "NSEC3PARAM", "a", "", "65"]),
+        tail in prop::sample::select(vec![" +", " -E(0)K (192.0.2.53)", "", " response: NOERROR", "x", " +\r"]),
+        behind in "\\PC{0,80}",
+    ) {
+        let message = if usual {
+            let asked = again.unwrap_or_else(|| name.clone());
+            let pointer = if pointer { "@0x7f85b4026ed0 " } else { "" };
+            format!("client {pointer}192.0.2.7#{port} ({name}): query: {asked} IN {query_type}{tail}")
+        } else {
+            pieces.concat().replace('\n', "")
+        };
+        // The block goes on behind the line.
+        let block = format!("{before}{message}\n{behind}");
+        let (from, end) = (before.len(), before.len() + message.len());
+        if let Some((client, name, query_type)) = quick::query(crate::wide::Narrow, block.as_bytes(), from, end) {
+            let expected = Event { client, name, query_type, ..Event::new(Kind::DnsQuery) };
+            prop_assert_eq!(parse(b"named", b"1", message.as_bytes()), Verdict::Event(expected), "{}", message);
+        }
+    }
+
+    #[test]
+    fn the_usual_line_is_read_quickly(name in "[a-z0-9.\\-]{1,50}", port in 1_u32..65_536) {
+        let message = format!("client @0x7f85b4026ed0 10.1.2.3#{port} ({name}): query: {name} IN A +E(0) (192.0.2.53)");
+        let block = format!("{message}\n{}", " ".repeat(64));
+        prop_assert!(quick::query(crate::wide::Narrow, block.as_bytes(), 0, message.len()).is_some());
+    }
+}
