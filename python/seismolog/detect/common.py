@@ -1,0 +1,282 @@
+"""What several detectors share: runs of bins in which a client is far above all that was to be expected of it.
+
+:func:`elevated` is the cheap first look. It wants an effect (a minimum, and a multiple of the expected), significance
+(negative binomial, corrected for clients and bins) and novelty (against the busiest half hour of the client's own past),
+and gives the stretches in which all hold. What the curve does in such a stretch (is it flat, does it ripple, does
+another client do the same) is then looked at for those few only.
+
+*Without a past* (an address that was never seen, or the first day) a client is held against the others: its level has
+to lie beyond what the tail of its group's levels lets expect of the largest (:func:`population_peak`). On a campus
+where such rises happen every day, as the baseline remembers, they are no news (``jumps_a_day``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from seismolog.detect import residuals
+from seismolog.detect.view import Curves, Expected, running_sum
+
+if TYPE_CHECKING:
+    from seismolog.detect.base import Settings
+    from seismolog.detect.view import View
+
+__all__ = [
+    "Run",
+    "elevated",
+    "number",
+    "open_end",
+    "population_peak",
+    "ranks",
+    "runs_of",
+    "spearman",
+    "usable",
+]
+
+WINDOW = 3
+"""Bins over which a level is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A stretch of bins of one curve.
+
+    ``level`` is the mean count a bin in it, ``expected`` what was expected, ``usual`` the busiest half hour of the past as
+    counts a bin, ``log_p`` the natural logarithm of the chance of its strongest half hour, ``known`` days of past.
+    """
+
+    row: int
+    first: int
+    stop: int
+    level: float
+    expected: float
+    usual: float
+    log_p: float
+    known: float
+
+    @property
+    def bins(self) -> int:
+        """Its length."""
+        return self.stop - self.first
+
+
+def runs_of(flags: npt.NDArray[np.bool_], gap: int = 0, least: int = 1) -> list[tuple[int, int]]:
+    """Half-open runs of set flags; runs with at most `gap` clear ones between are one, short ones are dropped."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
+    found: list[list[int]] = []
+    for low, high in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+        if found and low - found[-1][1] <= gap:
+            found[-1][1] = high
+        else:
+            found.append([low, high])
+    return [(low, high) for low, high in found if high - low >= least]
+
+
+def usable(view: View, curves: Curves, settings: Settings, *, servers: bool = False) -> Curves:
+    """The curves of clients that may be judged: neither excluded nor (unless `servers`) known servers."""
+    from seismolog.detect.site import Networks
+
+    left = ~Networks(settings.exclude).contain(curves.names)
+    if not servers:
+        left &= ~view.site.is_known_server(curves.names)
+    return curves if left.all() else curves.where(left)
+
+
+def population_peak(view: View, curves: Curves) -> float:
+    """The busiest half hour (as counts a bin) that the tail of all clients' lets expect of the busiest of them.
+
+    The logarithms of the ranked values between the busiest half and the busiest twentieth in a hundred are continued in
+    a straight line (Zipf's law) to the first rank. Known servers do not count.
+    """
+    whole = view.curves(curves.key[0], bin=curves.key[1]) if curves.key else curves
+
+    def make() -> float:
+        if len(whole) < 50 or whole.bins < WINDOW:
+            return 0.0
+        peaks = running_sum(whole.values, WINDOW).max(axis=1) / WINDOW
+        peaks = np.sort(peaks[~view.site.is_known_server(whole.names)])[::-1]
+        low, high = max(8, len(peaks) // 200), max(24, len(peaks) // 12)
+        chosen = peaks[low:high].astype(np.float64)
+        chosen = chosen[chosen > 0]
+        if len(chosen) < 8:
+            return float(peaks[low]) if low < len(peaks) else 0.0
+        x, y = np.log(np.arange(low + 1, low + 1 + len(chosen))), np.log(chosen)
+        slope = min(float(np.polyfit(x, y, 1)[0]), 0.0)
+        return float(math.exp(y.mean() - slope * x.mean()))
+
+    result: float = view.kept(("population peak", whole.kind, whole.bin, len(whole)), make)
+    return result
+
+
+def elevated(
+    view: View,
+    curves: Curves,
+    *,
+    minimum: float,
+    factor: float,
+    novelty: float = 2.0,
+    alpha: float = 1e-3,
+    jumps_a_day: float | None = None,
+    newcomers: float = 2.0,
+    gap: int = 3,
+) -> list[Run]:
+    """Stretches in which clients are far above the expected; see the module.
+
+    Parameters
+    ----------
+    minimum
+        Counts in ten minutes, over half an hour.
+    factor
+        Multiple of the expected.
+    novelty
+        Multiple of the busiest half hour of the client's past.
+    alpha
+        Chance of a false stretch a day that significance allows.
+    jumps_a_day
+        With a baseline: not told where rises of this height happen more often than this.
+    newcomers
+        Multiple of the largest level that the population lets expect, for clients without a past.
+    gap
+        Bins below the limit that do not end a stretch.
+    """
+    curves = (
+        curves.where_peak(minimum, WINDOW)
+        if curves.bins >= WINDOW
+        else curves.where(np.zeros(len(curves), bool))
+    )
+    if not len(curves):
+        return []
+    expected = view.expected(curves)
+    past = view.before(curves, np.zeros(len(curves), np.int64))
+    beyond = population_peak(view, curves) * newcomers
+    smooth = np.zeros(curves.values.shape, np.float64)
+    total = running_sum(curves.values, WINDOW).astype(np.float64)
+    half = WINDOW // 2
+    smooth[:, half : half + total.shape[1]] = total / WINDOW
+    smooth[:, :half] = smooth[:, half : half + 1]
+    smooth[:, half + total.shape[1] :] = smooth[:, half + total.shape[1] - 1 : half + total.shape[1]]
+    # By night nothing may be expected of a client that is busy by day: its usual level counts as well.
+    reference = np.maximum(expected.mean, np.where(expected.known > 0, past.mean, 0.0)[:, None])
+    floor = np.maximum(minimum * curves.scale, factor * reference)
+    limit = np.where(expected.known > 0, novelty * past.peak, beyond)
+    flags = (smooth >= floor) & (smooth >= limit[:, None])
+    tests = (
+        max(len(view.curves(curves.key[0], bin=curves.key[1])) if curves.key else len(curves), 1)
+        * curves.bins
+    )
+    found: list[Run] = []
+    for row in np.flatnonzero(flags.any(axis=1)).tolist():
+        found += _runs(curves, expected, past.peak, row, smooth[row], flags[row], gap)
+    kept = []
+    for run in found:
+        if not residuals.significant(run.log_p, tests / view.days, alpha):
+            continue
+        if jumps_a_day is not None and run.known and view.baseline is not None:
+            hour = curves.start(run.first).astimezone(view.zone).hour
+            rate = view.baseline.jump_rate(curves.kind, run.level / curves.scale, hour)
+            # Until a day was compared with one before it, nobody knows how often clients rise here.
+            if (rate is None and run.level < beyond) or (rate is not None and rate > jumps_a_day):
+                continue
+        kept.append(run)
+    return kept
+
+
+def _runs(
+    curves: Curves,
+    expected: Expected,
+    usual: npt.NDArray[np.float64],
+    row: int,
+    smooth: npt.NDArray[np.float64],
+    flags: npt.NDArray[np.bool_],
+    gap: int,
+) -> Iterator[Run]:
+    values = curves.values[row].astype(np.float64)
+    mean = expected.mean[row]
+    for low, high in runs_of(flags, gap=gap):
+        level = float(values[low:high].mean())
+        top = low + int(np.argmax(smooth[low:high]))
+        span = slice(max(0, top - WINDOW // 2), top + WINDOW // 2 + 1)
+        # As if the bins of a half hour moved as one: the shape is that of one bin, so p is too large rather than too small.
+        count, share = float(values[span].sum()), float(mean[span].sum())
+        log_p = float(residuals.log_upper(count, share, expected.shape[row])[()])
+        first, stop = _edges(values, mean, low, high, level, curves.covered)
+        part = slice(first, stop)
+        yield Run(
+            row,
+            first,
+            stop,
+            float(values[part].mean()),
+            float(mean[part].mean()),
+            float(usual[row]),
+            log_p,
+            float(expected.known[row]),
+        )
+
+
+def _edges(
+    values: npt.NDArray[np.float64],
+    mean: npt.NDArray[np.float64],
+    low: int,
+    high: int,
+    level: float,
+    covered: npt.NDArray[np.bool_],
+) -> tuple[int, int]:
+    """First bin and end of a run: where the count leaves the expected by a quarter of the way to the level."""
+    limit = mean + 0.25 * np.maximum(level - mean, 0)
+    above = values >= np.maximum(limit, 1.0)
+    first, stop = low, high
+    while first < stop - 1 and not above[first]:
+        first += 1
+    while first > 0 and above[first - 1]:
+        first -= 1
+    while stop > first + 1 and not above[stop - 1]:
+        stop -= 1
+    while stop < len(values) and (above[stop] or not covered[stop]):
+        stop += 1
+    while stop > first + 1 and not covered[stop - 1]:
+        stop -= 1
+    return first, stop
+
+
+def open_end(curves: Curves, stop: int, slack: int = 1) -> datetime | None:
+    """End of a run as a moment; None where it reaches the last covered bin (or `slack` bins before)."""
+    last = np.flatnonzero(curves.covered)
+    end = int(last[-1]) + 1 if len(last) else curves.bins
+    return None if stop >= end - slack else curves.end(stop - 1)
+
+
+def ranks(values: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Ranks of each row (mean of ties), standardized to mean 0 and length 1: a product of two rows is Spearman's r."""
+    from scipy import stats
+
+    ranked = stats.rankdata(values, axis=-1)
+    ranked -= ranked.mean(axis=-1, keepdims=True)
+    length = np.sqrt((ranked * ranked).sum(axis=-1, keepdims=True))
+    result: npt.NDArray[np.float64] = ranked / np.maximum(length, 1e-12)
+    return result
+
+
+def spearman(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> float:
+    """Spearman's rank correlation of two series."""
+    return float(ranks(a) @ ranks(b))
+
+
+def number(value: float) -> str:
+    """A number as a tired reader takes it in: ``1,320``, ``42``, ``3.1``, ``0.02``."""
+    if not math.isfinite(value):
+        return "–"
+    size = abs(value)
+    if size >= 100 or (size >= 10 and abs(value - round(value)) < 0.05):
+        return f"{value:,.0f}"
+    if size >= 10:
+        return f"{value:.0f}"
+    if size >= 1:
+        return f"{value:.1f}".removesuffix(".0")
+    return f"{value:.2g}" if size else "0"
