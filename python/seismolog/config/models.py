@@ -4,7 +4,7 @@ Help, the sample file and docs/configuration.md are generated from these models
 (:mod:`seismolog.config.document`). Unknown keys are errors. What is not a number, a string or a list in
 TOML has its type in :mod:`seismolog.config.values`.
 
-Limits: a setting is read when a command starts; a running process does not look at the file again.
+Limits: a setting is read when a command starts; a running ``serve`` looks at the file again at SIGHUP.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ __all__ = [
     "InfluxDB",
     "Limits",
     "Listen",
+    "Live",
     "MailServer",
     "Model",
     "Section",
@@ -165,22 +166,163 @@ class StoreSettings(Section):
 
 
 class Listen(Section):
-    """Where the daemon takes log lines from."""
+    """Where `serve` takes log lines from. Paths are relative to this file."""
 
+    relp: Listener | None = Field(
+        default="127.0.0.1:5515",
+        description="Address and port for RELP (rsyslog's omrelp): lines are confirmed when they are on disk.",
+    )
     tcp: Listener | None = Field(
-        default="127.0.0.1:5514", description="Address and port for syslog over TCP."
+        default="127.0.0.1:5514",
+        description="Address and port for syslog over TCP, lines or octet counts; confirms nothing.",
+    )
+    tls: Listener | None = Field(
+        default=None,
+        description="Address and port for syslog over TLS (RFC 5425).",
+        examples=["0.0.0.0:6514"],
+    )
+    tls_certificate: str | None = Field(
+        default=None, description="Certificates of this server, PEM.", examples=["/etc/seismolog/server.pem"]
+    )
+    tls_key: str | None = Field(
+        default=None, description="Its private key, PEM.", examples=["/etc/seismolog/server.key"]
+    )
+    tls_client_ca: str | None = Field(
+        default=None,
+        description="With it, a peer over TLS must show a certificate of one of these authorities, PEM.",
+        examples=["/etc/seismolog/ca.pem"],
     )
     udp: Listener | None = Field(
-        default=None, description="Address and port for syslog over UDP.", examples=["127.0.0.1:5514"]
+        default=None,
+        description="Address and port for syslog over UDP; confirms nothing, and the kernel drops what does not fit.",
+        examples=["127.0.0.1:5514"],
     )
-    unix: str | None = Field(default="/run/seismolog/log.sock", description="Path of a unix socket.")
+    udp_receive_buffer: Size = Field(
+        default=64 * 2**20,
+        ge=4096,
+        description="Buffer of the UDP socket; the kernel grants `net.core.rmem_max` at most, and /metrics shows it.",
+    )
+    unix: str | None = Field(
+        default=None,
+        description="Path of a unix stream socket, framed as TCP.",
+        examples=["/run/seismolog/log.sock"],
+    )
+    unix_datagram: str | None = Field(
+        default=None,
+        description="Path of a unix datagram socket.",
+        examples=["/run/seismolog/datagram.sock"],
+    )
+    unix_mode: str = Field(
+        default="0660", pattern="^0?[0-7]{3}$", description="File mode of the unix sockets, octal."
+    )
+    files: list[str] = Field(
+        default=[],
+        description="Files to follow; `*` and `?` stand for parts of names. Rotation is followed too.",
+        examples=[["/var/log/named/queries.log", "/var/log/mail.log"]],
+    )
+    files_from_start: bool = Field(
+        default=False,
+        description="Whether files that are there when `serve` runs for the very first time are read from their "
+        "beginning; else from their end.",
+    )
+    journal: bool = Field(default=False, description="Whether to read the systemd journal.")
+    journal_arguments: list[str] = Field(
+        default=[],
+        description="Arguments for journalctl that choose what is read.",
+        examples=[["--unit=named.service", "--unit=postfix@-.service"]],
+    )
     allow: list[Network] = Field(
         default=["127.0.0.1/32", "::1/128"],
-        description="Peers that may connect.",
+        description="Peers that may connect or send; others are counted and turned away.",
         examples=[["127.0.0.1", "192.0.2.0/24"]],
     )
     lateness: Duration = Field(
-        default=timedelta(minutes=2), description="For how long a bin waits for lines that come late."
+        default=timedelta(minutes=2),
+        description="For how long a bin waits for lines that come late. Later ones still count: their bin is "
+        "written again.",
+    )
+    clock_skew: Duration = Field(
+        default=timedelta(minutes=5),
+        description="Times that are further in the future are taken for the time of reception, and counted.",
+    )
+
+    @model_validator(mode="after")
+    def _tls_complete(self) -> Self:
+        if self.tls is not None and (self.tls_certificate is None or self.tls_key is None):
+            raise ValueError("with tls also tls_certificate and tls_key")
+        return self
+
+
+class Live(Section):
+    """The daemon: its state, and its bounds. What goes past a bound waits, or is counted and shown in /metrics."""
+
+    state: str | None = Field(
+        default=None,
+        description="Folder of the write-ahead log, snapshots and closed bins. Default: `live` in systemd's "
+        "$STATE_DIRECTORY, else /var/lib/seismolog/live for root, else in ~/.local/state/seismolog.",
+        examples=["/var/lib/seismolog/live"],
+    )
+    metrics: Listener | None = Field(
+        default="127.0.0.1:9514", description="Address and port of /metrics and /healthz (HTTP)."
+    )
+    connections: Positive = Field(default=12_000, description="Connections at once, over all listeners.")
+    idle: Duration = Field(
+        default=timedelta(minutes=10),
+        description="After this time a silent connection with an unfinished line is closed.",
+    )
+    partial_size: Size = Field(
+        default=64 * 2**20, ge=2**16, description="Bytes of unfinished lines over all connections."
+    )
+    queue_size: Size = Field(
+        default=16 * 2**20, ge=2**16, description="Bytes of lines that wait to be logged; then senders wait."
+    )
+    logged_size: Size = Field(
+        default=16 * 2**20, ge=2**16, description="Bytes of logged lines that wait to be counted."
+    )
+    readers: int = Field(default=1, ge=1, le=64, description="Threads that read connections.")
+    remembered_ids: Positive = Field(
+        default=1 << 20,
+        description="Message ids that are remembered: at least as many as a sender's queue holds.",
+    )
+    followed_files: Positive = Field(default=1024, description="Files that are followed at once.")
+    wal_segment: Size = Field(
+        default=64 * 2**20, ge=2**20, description="Bytes of one file of the write-ahead log."
+    )
+    wal_segment_age: Duration = Field(
+        default=timedelta(hours=1), description="After this time a file of the log is closed though not full."
+    )
+    wal_size: Size = Field(
+        default=4 * 2**30,
+        ge=2**21,
+        description="Bytes of the write-ahead log. When counting does not release it, senders wait.",
+    )
+    sync_interval_ms: int = Field(
+        default=1000,
+        ge=1,
+        le=60_000,
+        description="Milliseconds after which lines that nobody waits for are brought to disk as well.",
+    )
+    snapshot_size: Size = Field(
+        default=256 * 2**20, ge=2**20, description="Bytes of the log after which open bins are written down."
+    )
+    snapshot_interval: Duration = Field(
+        default=timedelta(minutes=5), description="Time after which open bins are written down."
+    )
+    closed_size: Size = Field(
+        default=2**30,
+        ge=2**20,
+        description="Bytes of closed bins that are kept for a sink that is down; past it the oldest go, and "
+        "/metrics shows it. The store has them all the same.",
+    )
+    closed_age: Duration = Field(
+        default=timedelta(days=14), description="Age of closed bins that are kept for a sink that is down."
+    )
+    upkeep_interval: Duration = Field(
+        default=timedelta(hours=1), description="Time between two upkeeps of the store."
+    )
+    drain: Duration = Field(
+        default=timedelta(seconds=30),
+        description="How long SIGTERM waits for what was received to be counted and committed.",
     )
 
 
@@ -419,6 +561,7 @@ class Config(Section):
     dns_server: list[DnsServer] = Field(default=[], description=DnsServer.__doc__)
     store: StoreSettings = Field(default=StoreSettings(), description=StoreSettings.__doc__)
     listen: Listen = Field(default=Listen(), description=Listen.__doc__)
+    live: Live = Field(default=Live(), description=Live.__doc__)
     influxdb: InfluxDB = Field(default=InfluxDB(), description=InfluxDB.__doc__)
     grafana: Grafana = Field(default=Grafana(), description=Grafana.__doc__)
     model: Model = Field(default=Model(), description=Model.__doc__)
