@@ -127,6 +127,25 @@ def merge_states(group: Any, state: Any, size: int = 4096) -> ArrowBatch:
     `group`: UInt32 without nulls; `state`: Binary, null for an empty one; both of one length, through Arrow.
     """
 
+def line_protocol(
+    table: Any,
+    *,
+    measurement: str,
+    tags: Sequence[str],
+    fields: Sequence[str],
+    time: str = "bin_start",
+    precision: str = "s",
+    lines: int = 0,
+) -> list[bytes]:
+    """Renders the rows of an Arrow table as InfluxDB's line protocol, in texts of at most `lines` lines (0: one text).
+
+    `tags`: columns of text, plain or by dictionary; a null becomes `none`, an empty text leaves the tag out. `fields`:
+    columns of numbers, booleans or text; nulls, NaN and infinities are left out, and so is a row without a field.
+    `time`: a column of timestamps, written in `precision` (s, ms, us, ns). Text may hold anything: each line is one
+    point, and different tags stay different (control characters and backslashes become `\\xNN`). UsageError names a
+    column that is missing or of another type.
+    """
+
 def explain(
     path: str | PathLike[str],
     *,

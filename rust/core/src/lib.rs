@@ -13,6 +13,7 @@ pub mod domain;
 pub mod error;
 pub mod event;
 pub mod explain;
+pub mod line_protocol;
 #[cfg(target_os = "linux")]
 pub mod live;
 pub mod paper;

@@ -5,6 +5,7 @@
 //! `python/seismolog/_core.pyi`.
 
 mod funnel;
+mod line_protocol;
 mod options;
 mod reading;
 mod scanning;
@@ -23,6 +24,8 @@ pyo3::create_exception!(_core, UsageError, SeismologError, "An argument has no m
 /// The compiled core of seismolog.
 #[pymodule]
 mod _core {
+    #[pymodule_export]
+    use super::line_protocol::line_protocol;
     #[pymodule_export]
     use super::reading::{Explanations, digest, explain, identify, paper_counts, shapes};
     #[pymodule_export]
