@@ -43,32 +43,33 @@ pub fn send_tcp(address: &str, path: &str, times: u64) -> io::Result<String> {
     Ok(report(lines, started))
 }
 
-/// Reads one TCP connection to its end and keeps nothing but the number of lines.
-pub fn discard_tcp(address: &str) -> io::Result<String> {
+/// Reads one TCP connection until its end, or `most` lines, and keeps nothing but their number.
+pub fn discard_tcp(address: &str, most: u64) -> io::Result<String> {
     let listener = TcpListener::bind(address)?;
     println!("{}", listener.local_addr()?);
     let (mut stream, _) = listener.accept()?;
     let started = Instant::now();
-    let lines = discard(&mut stream)?;
+    let lines = discard(&mut stream, most)?;
     Ok(report(lines, started))
 }
 
 /// Reads standard input to its end.
 pub fn discard_stdin() -> io::Result<String> {
     let started = Instant::now();
-    let lines = discard(&mut io::stdin().lock())?;
+    let lines = discard(&mut io::stdin().lock(), u64::MAX)?;
     Ok(report(lines, started))
 }
 
-fn discard(input: &mut impl Read) -> io::Result<u64> {
+fn discard(input: &mut impl Read, most: u64) -> io::Result<u64> {
     let mut buffer = vec![0; CHUNK];
     let mut lines = 0;
-    loop {
+    while lines < most {
         match input.read(&mut buffer)? {
-            0 => return Ok(lines),
+            0 => break,
             got => lines += lines_in(&buffer[..got]),
         }
     }
+    Ok(lines)
 }
 
 /// An omprog program that only answers: `OK` once to begin with, then for every message, or for every transaction.
@@ -140,7 +141,8 @@ pub fn run(arguments: &[String]) -> Option<io::Result<String>> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     Some(match words.as_slice() {
         ["send-tcp", address, path, _] => number(&arguments[3]).and_then(|n| send_tcp(address, path, n)),
-        ["discard-tcp", address] => discard_tcp(address),
+        ["discard-tcp", address] => discard_tcp(address, u64::MAX),
+        ["discard-tcp", address, _] => number(&arguments[2]).and_then(|n| discard_tcp(address, n)),
         ["discard-stdin"] => discard_stdin(),
         ["answer", log] => answer(log),
         ["send-udp", address, path, _, _] => number(&arguments[3])
