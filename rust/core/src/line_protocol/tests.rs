@@ -17,7 +17,7 @@ fn layout<'a>(tags: &'a [&'a str], fields: &'a [&'a str]) -> Layout<'a> {
 }
 
 fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
-    RecordBatch::try_from_iter(columns.into_iter().map(|(n, a)| (n, a))).unwrap()
+    RecordBatch::try_from_iter(columns).unwrap()
 }
 
 fn times(n: usize) -> ArrayRef {
