@@ -24,7 +24,7 @@ RUST_SOURCES := $(shell find rust -name '*.rs' -not -path '*/target/*' -not -pat
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build run test quick lint fmt rust-test python-test fuzz fuzz-brief bench docs docs-check lock clean distclean
+.PHONY: help build run test quick lint fmt rust-test python-test influxd fuzz fuzz-brief bench docs docs-check lock clean distclean
 
 help: ## list the verbs
 	@awk 'BEGIN { FS = ":.*## "; print "make <verb>, where verb is one of" } \
@@ -94,8 +94,13 @@ lint: build $(STAMPS)/test ## formatting, clippy, ruff, mypy, generated files; a
 rust-test:
 	$(CARGO) test --workspace --exclude seismolog-python --locked
 
+# Under CI the real InfluxDB is built first (once: it stays in a cache folder); elsewhere its tests say how to get it.
 python-test: build $(STAMPS)/test
+	@[ "$${CI:-}" != true ] || $(MAKE) --no-print-directory influxd
 	$(BIN)/pytest -n 2 --dist loadgroup
+
+influxd: ## build InfluxDB 2 for the tests, once, into a cache folder (needs Go; three to five minutes)
+	@$(PYTHON) tests/services/influxd/build.py
 
 quick: build $(STAMPS)/test ## the Python tests without the slow ones and the daemons
 	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow and not service and not browser"

@@ -7,6 +7,9 @@ import os
 import pytest
 
 from tests.lab.capture.daemons import UnavailableError, check_available
+from tests.services.influxd.fixtures import influx_bucket, influxd, influxd_binary, own_influxd
+
+__all__ = ["influx_bucket", "influxd", "influxd_binary", "own_influxd"]
 
 
 @pytest.fixture(scope="session")
