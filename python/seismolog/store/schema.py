@@ -295,6 +295,30 @@ _TABLES = (
         ),
     ),
     Table(
+        name="client_names",
+        bin="1h",
+        time="bin_start",
+        kinds=_DNS,
+        columns=(
+            _bin("1 hour"),
+            _SERVER,
+            _CLIENT,
+            _sum("mx_names", pl.Int64(), "distinct names asked as MX, each once an hour and source"),
+            _sum(
+                "mail_domains",
+                pl.Int64(),
+                "registered domains asked with a leftmost label of mail, smtp, mx, ns, gate or relay, each once an "
+                "hour and source",
+            ),
+            _sum("probed_domains", pl.Int64(), "of them with three or more of these labels"),
+            _sum(
+                "unlikely_domains",
+                pl.Int64(),
+                "registered domains whose name looks made up by a program, each once an hour and source",
+            ),
+        ),
+    ),
+    Table(
         name="ptr_target",
         bin="1h",
         time="bin_start",
