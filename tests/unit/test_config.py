@@ -104,7 +104,7 @@ def test_a_url_is_no_path() -> None:
             None,
         ),
         ('[model]\nbin = "7m"', 1, "model", "divide a day", None),
-        ('[influxdb]\nurl = "http://x"', 1, "influxdb", "org, bucket, token_file", None),
+        ('[influxdb]\nurl = "http://x"', 1, "influxdb", "org, bucket", None),
         ("site = 3", 1, "site", "a section [site]", None),
     ],
 )

@@ -161,7 +161,7 @@ class StoreSettings(Section):
     commit_rows: int = Field(
         default=1_000_000,
         ge=1,
-        description="Live rows that wait for a commit at most; more are committed at once.",
+        description="Live rows of one commit at most; more make several.",
     )
 
 
@@ -327,22 +327,77 @@ class Live(Section):
 
 
 class InfluxDB(Section):
-    """Where live series go."""
+    """Where live series go. docs/influxdb.md says which."""
 
     url: str | None = Field(default=None, description="URL of InfluxDB.", examples=["http://127.0.0.1:8086"])
     org: str | None = Field(default=None, description="Organisation.", examples=["site"])
-    bucket: str | None = Field(default=None, description="Bucket.", examples=["seismolog"])
+    bucket: str | None = Field(
+        default=None,
+        description="Bucket; for InfluxDB 1.8 database/policy, for InfluxDB 3 the database.",
+        examples=["seismolog"],
+    )
     token_file: str | None = Field(
         default=None,
-        description="File that holds the token. Relative to this file.",
+        description="File that holds the token. Relative to this file. Without it the environment variable "
+        "SEISMOLOG_INFLUXDB_TOKEN holds it.",
         examples=["/etc/seismolog/influxdb.token"],
+    )
+    instance: Name | None = Field(
+        default=None,
+        description="Tag of this daemon's own measurements. Default: the name of the machine.",
+        examples=["collector-1"],
+    )
+    clients_per_hour: int = Field(
+        default=50,
+        ge=0,
+        le=10_000,
+        description="Clients of a server and kind that have series of their own in an hour: the most active ones of the "
+        "hour before. All others are one series, `other`.",
+    )
+    max_series: int = Field(
+        default=200_000,
+        ge=100,
+        description="Series in InfluxDB at most. Past it no client gets a series of its own; it stays in `other`, and "
+        "/metrics counts it.",
+    )
+    series_age: Duration = Field(
+        default=timedelta(days=400),
+        description="After this time without a point a series counts no more. At least the retention of the bucket.",
+    )
+    batch_points: int = Field(
+        default=10_000, ge=100, le=200_000, description="Points of one request at most."
+    )
+    gzip: bool | None = Field(
+        default=None,
+        description="Whether requests are compressed. Default: not over loopback, where it only costs time.",
+        examples=[True],
+    )
+    ca_file: str | None = Field(
+        default=None,
+        description="Certificates to check an https server by. Relative to this file. Default: the system's.",
+        examples=["/etc/seismolog/influxdb-ca.pem"],
+    )
+    timeout: Duration = Field(
+        default=timedelta(seconds=30), description="How long one request may take; then it is tried again."
+    )
+    retry_longest: Duration = Field(
+        default=timedelta(minutes=5),
+        description="Longest pause between two tries. The first is a second; each is up to twice the one before, by "
+        "chance, and at least what the server asks for.",
+    )
+    refused_size: Size = Field(
+        default=16 * 2**20,
+        ge=2**16,
+        description="Points that the server refuses (with the reason) are kept in a file of at most this size.",
     )
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        missing = [n for n in ("org", "bucket", "token_file") if getattr(self, n) is None]
+        missing = [n for n in ("org", "bucket") if getattr(self, n) is None]
         if self.url is not None and missing:
             raise ValueError(f"with url also {', '.join(missing)}")
+        if self.url is not None and not self.url.startswith(("http://", "https://")):
+            raise ValueError('for url one that begins with "http://" or "https://"')
         return self
 
 
