@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Run",
+    "effective",
     "elevated",
+    "lag_one",
+    "likeness",
+    "log_normal_tail",
     "number",
     "open_end",
     "population_peak",
@@ -92,8 +96,8 @@ def usable(view: View, curves: Curves, settings: Settings, *, servers: bool = Fa
 def population_peak(view: View, curves: Curves) -> float:
     """The busiest half hour (as counts a bin) that the tail of all clients' lets expect of the busiest of them.
 
-    The logarithms of the ranked values between the busiest half and the busiest twentieth in a hundred are continued in
-    a straight line (Zipf's law) to the first rank. Known servers do not count.
+    The logarithms of the ranked values from the hundredth part to the sixth of all clients are continued in a straight
+    line (Zipf's law) to the first rank. Known servers do not count.
     """
     whole = view.curves(curves.key[0], bin=curves.key[1]) if curves.key else curves
 
@@ -102,7 +106,8 @@ def population_peak(view: View, curves: Curves) -> float:
             return 0.0
         peaks = running_sum(whole.values, WINDOW).max(axis=1) / WINDOW
         peaks = np.sort(peaks[~view.site.is_known_server(whole.names)])[::-1]
-        low, high = max(8, len(peaks) // 200), max(24, len(peaks) // 12)
+        # Not the very first: a few clients that are under an incident must not say what is usual.
+        low, high = max(20, len(peaks) // 100), max(60, len(peaks) // 6)
         chosen = peaks[low:high].astype(np.float64)
         chosen = chosen[chosen > 0]
         if len(chosen) < 8:
@@ -124,7 +129,7 @@ def elevated(
     novelty: float = 2.0,
     alpha: float = 1e-3,
     jumps_a_day: float | None = None,
-    newcomers: float = 2.0,
+    newcomers: float = 1.5,
     gap: int = 3,
 ) -> list[Run]:
     """Stretches in which clients are far above the expected; see the module.
@@ -164,16 +169,23 @@ def elevated(
     smooth[:, half + total.shape[1] :] = smooth[:, half + total.shape[1] - 1 : half + total.shape[1]]
     # By night nothing may be expected of a client that is busy by day: its usual level counts as well.
     reference = np.maximum(expected.mean, np.where(expected.known > 0, past.mean, 0.0)[:, None])
-    floor = np.maximum(minimum * curves.scale, factor * reference)
+    # Without a past, what a client did earlier in the view says what is new (see _quiet).
+    own = (expected.known > 0)[:, None]
+    floor = np.maximum(minimum * curves.scale, np.where(own, factor * reference, 0.0))
     limit = np.where(expected.known > 0, novelty * past.peak, beyond)
-    flags = (smooth >= floor) & (smooth >= limit[:, None])
+    strong = (smooth >= floor) & (smooth >= limit[:, None])
+    # A stretch that is strong somewhere reaches as far as half of that holds, so that it does not fall to pieces.
+    weak = smooth >= 0.5 * floor
     tests = (
         max(len(view.curves(curves.key[0], bin=curves.key[1])) if curves.key else len(curves), 1)
         * curves.bins
     )
     found: list[Run] = []
-    for row in np.flatnonzero(flags.any(axis=1)).tolist():
-        found += _runs(curves, expected, past.peak, row, smooth[row], flags[row], gap)
+    for row in np.flatnonzero(strong.any(axis=1)).tolist():
+        for run in _runs(curves, expected, past.peak, row, smooth[row], (strong[row], weak[row]), gap):
+            judged = run if run.known else _quiet(curves, expected, run, smooth[row], factor)
+            if judged is not None:
+                found.append(judged)
     kept = []
     for run in found:
         if not residuals.significant(run.log_p, tests / view.days, alpha):
@@ -194,12 +206,15 @@ def _runs(
     usual: npt.NDArray[np.float64],
     row: int,
     smooth: npt.NDArray[np.float64],
-    flags: npt.NDArray[np.bool_],
+    flags: tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]],
     gap: int,
 ) -> Iterator[Run]:
     values = curves.values[row].astype(np.float64)
     mean = expected.mean[row]
-    for low, high in runs_of(flags, gap=gap):
+    strong, weak = flags
+    for low, high in runs_of(weak, gap=gap):
+        if not strong[low:high].any():
+            continue
         level = float(values[low:high].mean())
         top = low + int(np.argmax(smooth[low:high]))
         span = slice(max(0, top - WINDOW // 2), top + WINDOW // 2 + 1)
@@ -218,6 +233,39 @@ def _runs(
             log_p,
             float(expected.known[row]),
         )
+
+
+def _quiet(
+    curves: Curves, expected: Expected, run: Run, smooth: npt.NDArray[np.float64], factor: float
+) -> Run | None:
+    """The run against what the client did before it in the view, in the shape of its group; None where that is no rise.
+
+    An hour at least has to be seen before.
+    """
+    least = max(1, round(6 / curves.scale))
+    before = slice(0, max(0, run.first - 1))
+    good = curves.covered[before]
+    if good.sum() < least:
+        return None
+    mean = expected.mean[run.row]
+    shape = mean / max(float(mean.mean()), 1e-9)
+    own = curves.values[run.row, before][good]
+    # Half a count that was not seen keeps a client that was never there from being expected never to be.
+    level = (float(own.sum()) + 0.5) / max(float(shape[before][good].sum()), 0.5)
+    should = level * shape
+    if run.level < factor * max(float(should[run.first : run.stop].mean()), float(own.mean())):
+        return None
+    top = run.first + int(np.argmax(smooth[run.first : run.stop]))
+    span = slice(max(0, top - WINDOW // 2), top + WINDOW // 2 + 1)
+    log_p = residuals.log_upper(
+        float(curves.values[run.row, span].sum()), float(should[span].sum()), expected.shape[run.row]
+    )
+    return replace(
+        run,
+        expected=float(should[run.first : run.stop].mean()),
+        usual=float(smooth[: max(1, run.first - 2)].max()),
+        log_p=float(log_p[()]),
+    )
 
 
 def _edges(
@@ -280,3 +328,38 @@ def number(value: float) -> str:
     if size >= 1:
         return f"{value:.1f}".removesuffix(".0")
     return f"{value:.2g}" if size else "0"
+
+
+def lag_one(values: npt.NDArray[np.floating]) -> float:
+    """Autocorrelation of a series at lag one, in [0, 0.99]."""
+    centred = values - values.mean()
+    bottom = float(centred @ centred)
+    return min(max(float(centred[1:] @ centred[:-1]) / bottom, 0.0), 0.99) if bottom > 0 else 0.0
+
+
+def effective(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> float:
+    """Number of independent bins that a correlation of two autocorrelated series rests on: n (1 − ρ₁ρ₂)/(1 + ρ₁ρ₂)."""
+    product = lag_one(a) * lag_one(b)
+    return len(a) * (1 - product) / (1 + product)
+
+
+def likeness(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> tuple[float, float]:
+    """Rank correlation of two series, and the natural logarithm of its chance.
+
+    The chance is the smaller of two, doubled: of the correlation of the levels with the number of bins corrected for
+    autocorrelation, and of the correlation of what is new in each bin (both series whitened by their own AR(1)) with
+    all of them. Slow waves alone are two or three observations; fast ones are many.
+    """
+    r = min(spearman(a, b), 0.9999)
+    levels = log_normal_tail(math.atanh(r) * math.sqrt(max(effective(a, b) - 3, 0.0)))
+    fresh = [x[1:] - lag_one(x) * x[:-1] for x in (a, b)]
+    new = min(spearman(fresh[0], fresh[1]), 0.9999)
+    changes = log_normal_tail(math.atanh(new) * math.sqrt(max(len(fresh[0]) - 3, 0)))
+    return r, min(0.0, math.log(2) + min(levels, changes))
+
+
+def log_normal_tail(z: float) -> float:
+    """Natural logarithm of the upper tail of the normal distribution."""
+    from scipy import special
+
+    return float(special.log_ndtr(-z))

@@ -27,6 +27,8 @@ from seismolog.detect import base, common
 from seismolog.detect.base import Raised
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from seismolog.detect.common import Run
     from seismolog.detect.view import Curves, View
 
@@ -60,7 +62,7 @@ class Settings(base.Settings):
     )
     reference: float = Field(default=0.5, ge=0, description="k: what each bin takes away from the sum.")
     jumps_a_day: float = Field(
-        default=0.5,
+        default=0.2,
         gt=0,
         description="Rises of this height that are usual here: with more a day, one is no news.",
     )
@@ -80,6 +82,15 @@ def find(view: View, settings: Settings) -> list[Raised]:
             _raised(view, curves.where_peak(settings.minimum, common.WINDOW), run, settings) for run in runs
         ]
     return found
+
+
+def rises(view: View, settings: Settings, kind: str = "dns_query") -> list[tuple[datetime, float]]:
+    """Start and height (in ten minutes) of every rise, also of those that are usual here: for the baseline to learn."""
+    curves = common.usable(view, view.curves(kind), settings, servers=True)
+    runs = common.elevated(
+        view, curves, minimum=settings.minimum, factor=settings.factor, novelty=settings.novelty
+    )
+    return [(curves.start(run.first), run.level / curves.scale) for run in runs]
 
 
 def steps(view: View, curves: Curves, settings: Settings) -> list[Run]:

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 __all__ = ["Before", "Curves", "Expected", "Tables", "View", "bin_length"]
 
 TEN = timedelta(minutes=10)
+EARLIER = timedelta(days=7)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIME = pl.Datetime("us", "UTC")
 
@@ -227,6 +228,8 @@ class View:
         Start of the rows that :meth:`past` may read; by default `since`, so that there is no past.
     baseline
         What is usual for each client; None where nothing has been learnt.
+    closing
+        Whether `until` is now: then a log that has ended before it has a gap. The end of an archive is none.
     """
 
     def __init__(
@@ -238,6 +241,7 @@ class View:
         site: Site | None = None,
         history: datetime | None = None,
         baseline: Baseline | None = None,
+        closing: bool = False,
     ) -> None:
         if since.tzinfo is None or until.tzinfo is None:
             raise ValueError("a time without a zone; times are aware, UTC")
@@ -245,6 +249,7 @@ class View:
         self.history = min(self.since, history.astimezone(UTC)) if history is not None else self.since
         self.site = site or Site()
         self.baseline = baseline
+        self.closing = closing
         self._tables = tables
         self._kept: dict[Any, Any] = {}
 
@@ -313,6 +318,17 @@ class View:
             return self.lazy(name, columns, until=self.since, where=where).clear().collect()
         return self.lazy(name, columns, since=self.history, until=self.since, where=where).collect()
 
+    @cached_property
+    def earlier(self) -> View | None:
+        """The view of the days before this one, at most :data:`EARLIER`; None where the history does not reach back.
+
+        For a few series of servers. Clients' pasts are in the baseline, which costs no reading.
+        """
+        first = max(self.history, self.since - EARLIER)
+        if self.since - first < timedelta(hours=6):
+            return None
+        return View(self._tables, since=first, until=self.since, site=self.site)
+
     # -- curves
 
     def curves(
@@ -355,7 +371,7 @@ class View:
         wanted: list[str] | None,
     ) -> Curves:
         length = bin_length(bin)
-        first, count = self._grid(length)
+        first, count = self.grid(length)
         covered = self.covered(kind, bin)
         ready = getattr(self._tables, "matrix", None)
         if ready is not None and wanted is None:
@@ -410,25 +426,29 @@ class View:
             () if wanted is not None else (kind, bin, table, by, value),
         )
 
-    def _grid(self, length: timedelta) -> tuple[datetime, int]:
+    def grid(self, length: timedelta) -> tuple[datetime, int]:
         """Start of the first whole bin of the view, and the number of whole bins."""
         first = _EPOCH + -((_EPOCH - self.since) // length) * length
         return first, max(0, (self.until - first) // length)
 
     def server_curves(
         self,
-        kinds: Sequence[str],
+        kinds: Sequence[str] | None,
         *,
         bin: str = "10m",  # noqa: A002
     ) -> dict[tuple[str, str], npt.NDArray[np.float64]]:
-        """(server, kind) -> counts by bin of the view, from ``traffic``; absent where a server has none of a kind."""
-        found = {pair: counts for pair, counts in self._by_server(bin).items() if pair[1] in kinds}
-        return found
+        """(server, kind) -> counts by bin of the view, from ``traffic``; absent where a server has none of a kind.
+
+        `kinds` None is every kind.
+        """
+        return {
+            pair: counts for pair, counts in self._by_server(bin).items() if kinds is None or pair[1] in kinds
+        }
 
     def _by_server(self, bin: str) -> dict[tuple[str, str], npt.NDArray[np.float64]]:  # noqa: A002
         def make() -> dict[tuple[str, str], npt.NDArray[np.float64]]:
             length = bin_length(bin)
-            first, count = self._grid(length)
+            first, count = self.grid(length)
             micros = round(length / timedelta(microseconds=1))
             start = round((first - _EPOCH) / timedelta(microseconds=1))
             summed = (
@@ -464,7 +484,7 @@ class View:
         is idle by night does not make the night a gap. Without a table ``traffic`` all bins are taken as covered.
         """
         length = bin_length(bin)
-        _, count = self._grid(length)
+        _, count = self.grid(length)
         if not self.has("traffic"):
             return np.ones(count, dtype=np.bool_)
 
@@ -608,7 +628,7 @@ class View:
         return tuple(known.get(name, MailHost(name)) for name in sorted(writing | set(known)))
 
     def model(self, host: MailHost) -> ServerModel | None:
-        """The traffic model of a mail server over view and history, None where there is nothing to compare."""
+        """The traffic model of a mail server over the view and the days before, None where nothing can be compared."""
         return cast("ServerModel | None", self.kept(("model", host.name), lambda: self._model(host)))
 
     def _model(self, host: MailHost) -> ServerModel | None:
@@ -616,11 +636,12 @@ class View:
 
         if not host.addresses or not self.has("traffic"):
             return None
-        traffic = self.lazy("traffic", ["bin_start", "server", "kind", "count"], since=self.history)
+        first = max(self.history, self.since - EARLIER)
+        traffic = self.lazy("traffic", ["bin_start", "server", "kind", "count"], since=first)
         queries = self.lazy(
             "client_traffic",
             ["bin_start", "server", "kind", "client", "count"],
-            since=self.history,
+            since=first,
             where=pl.col("client").is_in(list(host.addresses)),
         )
         made = server_model(

@@ -1,0 +1,237 @@
+"""The mixture of who asks for what changes at once: an attack, a search, a botnet.
+
+Series
+    Shannon entropies in bits of the sources, H_s, and of the names, H_q, of ``traffic``, by kind, query type and side; each
+    minute's own, averaged over ten minutes by the number of queries. For ``firewall_drop`` only H_s.
+Statistic
+    Each entropy is held against what the volume lets expect (a robust line in log n, by the days before or the
+    rest of the view, and the hour's own offset where three days are known). With at least ``minimum`` queries in the bin,
+    |z| > ``z`` for both and a shift of ``shift`` bits of one, for ``bins`` bins. Where the log has no names, H_s alone
+    with half as much again.
+Signs
+    H_s↓ H_q↓ a targeted attack or one host that asks one thing; H_s↑ H_q↓ a distributed attack, bots; H_s↓ H_q↑ a host
+    search; H_s↑ H_q↑ many hosts ask for many names (Musashi et al., IEICE 2009).
+Limits
+    Holidays and small counts change the mixture as well: hence the line in log n.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from pydantic import Field
+
+from seismolog.detect import base, common
+from seismolog.detect.base import Cause, Raised
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from seismolog.detect.view import View
+
+NAME = "entropy_shift"
+SUMMARY = "The mixture of who asks for what changes at once."
+TABLES: Mapping[str, Sequence[str]] = {
+    "traffic": (
+        *("bin_start", "server", "kind", "query_type", "side", "count"),
+        *("client_entropy", "name_entropy", "distinct_clients", "top_name_share"),
+    ),
+}
+TEN = timedelta(minutes=10)
+KINDS = ("dns_query", "firewall_drop")
+Floats = npt.NDArray[np.float64]
+_MEANING: dict[tuple[int, int], tuple[Cause, str]] = {
+    (-1, -1): ("attack from outside", "few sources ask for few names, as in a targeted attack"),
+    (1, -1): ("attack from outside", "many sources ask for few names, as in a distributed attack"),
+    (-1, 1): ("host search", "few sources ask for many names, as in a search"),
+    (1, 1): ("attack from outside", "many sources ask for many names"),
+    (-1, 0): ("attack from outside", "few sources cause most of it"),
+    (1, 0): ("attack from outside", "many sources cause it"),
+}
+
+
+class Settings(base.Settings):
+    """When a mixture has shifted."""
+
+    THRESHOLDS: ClassVar[Mapping[str, int]] = {"z": 1, "shift": 1, "minimum": 1}
+
+    minimum: float = Field(default=1000.0, gt=0, description="Queries in ten minutes.")
+    z: float = Field(default=5.0, gt=0, description="Robust deviations of both entropies.")
+    shift: float = Field(default=0.5, gt=0, description="Bits by which one of them has to differ.")
+    bins: int = Field(default=2, ge=1, description="Bins of ten minutes in a row.")
+
+
+def find(view: View, settings: Settings) -> list[Raised]:
+    """Shifts of every mixture."""
+    series = _series(view)
+    before = _series(view.earlier) if view.earlier is not None else {}
+    found = []
+    for key, (first, counts, sources, names) in sorted(series.items()):
+        if counts.max(initial=0) < settings.minimum:
+            continue
+        found += _shifts(view, key, first, (counts, sources, names), before.get(key), settings)
+    return found
+
+
+Series = tuple["datetime", Floats, Floats, Floats]
+
+
+def _series(view: View) -> dict[tuple[str, str, str, str], Series]:
+    """(server, kind, query type, side) -> first bin, counts, H_s and H_q (NaN where unknown) by ten minutes."""
+    first, count = view.grid(TEN)
+    if count == 0 or not view.has("traffic"):
+        return {}
+    columns = ["bin_start", "server", "kind", "query_type", "side", "count", "client_entropy", "name_entropy"]
+    where = pl.col("kind").cast(pl.String).is_in(list(KINDS))
+    weight = pl.col("count").cast(pl.Float64)
+    keys = [pl.col(k).cast(pl.String).fill_null("") for k in ("server", "kind", "query_type", "side")]
+    start = round(first.timestamp())
+
+    def mean(column: str) -> pl.Expr:
+        known = pl.col(column).is_not_null()
+        return ((pl.col(column) * weight).filter(known).sum() / weight.filter(known).sum()).alias(column)
+
+    rows = (
+        view.lazy("traffic", columns, since=first, until=first + count * TEN, where=where)
+        .with_columns(((pl.col("bin_start").dt.epoch("s") - start) // 600).alias("place"))
+        .group_by(*keys, "place")
+        .agg(weight.sum().alias("count"), mean("client_entropy"), mean("name_entropy"))
+        .collect()
+    )
+    found: dict[tuple[str, str, str, str], Series] = {}
+    for (server, kind, qtype, side), part in rows.group_by("server", "kind", "query_type", "side"):
+        place = part["place"].to_numpy()
+        arrays = [np.zeros(count), np.full(count, np.nan), np.full(count, np.nan)]
+        for array, column in zip(arrays, ("count", "client_entropy", "name_entropy"), strict=True):
+            array[place] = part[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        found[str(server), str(kind), str(qtype), str(side)] = (first, arrays[0], arrays[1], arrays[2])
+    return found
+
+
+def _standardized(
+    counts: Floats, values: Floats, past: tuple[Floats, Floats] | None
+) -> tuple[Floats, Floats]:
+    """(z, difference in bits) of an entropy against the line in log n that fits the past (or the view itself)."""
+    good = np.isfinite(values) & (counts >= 30)
+    if past is not None and (np.isfinite(past[1]) & (past[0] >= 30)).sum() >= 72:
+        known = np.isfinite(past[1]) & (past[0] >= 30)
+        x, y = np.log(past[0][known]), past[1][known]
+    elif good.sum() >= 24:
+        x, y = np.log(counts[good]), values[good]
+    else:
+        return np.zeros(len(values)), np.zeros(len(values))
+    slope, level = _robust_line(x, y)
+    rest = y - level - slope * x
+    spread = max(1.4826 * float(np.median(np.abs(rest - np.median(rest)))), 0.03)
+    difference = np.where(good, values - level - slope * np.log(np.maximum(counts, 1)), 0.0)
+    offset = np.zeros(len(values))
+    if past is not None and len(past[0]) >= 3 * 144:
+        # The same time of the day on the days before: the mixture of the night is not that of the day.
+        old = np.where(
+            np.isfinite(past[1]) & (past[0] >= 30),
+            past[1] - level - slope * np.log(np.maximum(past[0], 1)),
+            np.nan,
+        )
+        for t in range(len(values)):
+            near = [
+                old[max(0, p - 3) : p + 4]
+                for day in range(1, 8)
+                if 0 <= (p := len(old) + t - 144 * day) < len(old)
+            ]
+            if near and np.isfinite(part := np.concatenate(near)).sum() >= 9:
+                offset[t] = float(np.nanmedian(part))
+        held = rest - np.median(rest)
+        spread = max(min(spread, 1.4826 * float(np.median(np.abs(held)))), 0.03)
+    difference = np.where(good, difference - offset, 0.0)
+    return difference / spread, difference
+
+
+def _robust_line(x: Floats, y: Floats) -> tuple[float, float]:
+    """Slope and level of a line that a few odd bins do not bend: least squares, twice without what lies far off."""
+    keep = np.ones(len(x), np.bool_)
+    slope = level = 0.0
+    for _ in range(3):
+        if x[keep].std() < 1e-6:
+            return 0.0, float(np.median(y))
+        slope, level = (float(v) for v in np.polyfit(x[keep], y[keep], 1))
+        rest = np.abs(y - level - slope * x)
+        keep = rest <= 3 * max(1.4826 * float(np.median(rest)), 0.02)
+    return slope, level
+
+
+def _shifts(
+    view: View,
+    key: tuple[str, str, str, str],
+    first: datetime,
+    now: tuple[Floats, Floats, Floats],
+    before: Series | None,
+    settings: Settings,
+) -> list[Raised]:
+    server, kind, qtype, side = key
+    counts, sources, names = now
+    z_s, d_s = _standardized(counts, sources, (before[1], before[2]) if before else None)
+    z_q, d_q = _standardized(counts, names, (before[1], before[3]) if before else None)
+    named = np.isfinite(names).any() and kind != "firewall_drop"
+    big = counts >= settings.minimum
+    if named:
+        flags = big & (np.minimum(np.abs(z_s), np.abs(z_q)) > settings.z)
+        flags &= np.maximum(np.abs(d_s), np.abs(d_q)) >= settings.shift
+    else:
+        flags = big & (np.abs(z_s) > 1.5 * settings.z) & (np.abs(d_s) >= settings.shift)
+    found = []
+    for low, high in common.runs_of(flags, gap=2, least=settings.bins):
+        span = slice(low, high)
+        sign = (int(np.sign(np.median(d_s[span]))), int(np.sign(np.median(d_q[span]))) if named else 0)
+        if sign[0] == 0:
+            continue
+        cause, meaning = _MEANING.get(sign, ("unknown", "the mixture is another"))
+        last = np.flatnonzero(counts)
+        stop = None if len(last) and high >= int(last[-1]) else first + high * TEN
+        what = (
+            f"{qtype.upper() + ' ' if qtype else ''}{'queries' if kind == 'dns_query' else 'dropped packets'}"
+        )
+        where = f" from {side}" if side else ""
+        change = f"{_change(float(np.median(d_s[span])))} bits of who asks"
+        if named:
+            change += f" and {_change(float(np.median(d_q[span])))} bits of what is asked"
+        score = float(np.median(np.minimum(np.abs(z_s), np.abs(z_q))[span] if named else np.abs(z_s)[span]))
+        subject = "/".join(x for x in (server, qtype.upper() if qtype else kind, side) if x)
+        found.append(
+            Raised(
+                detector=NAME,
+                cause=cause,
+                severity="warning",
+                subjects=(subject,),
+                server=server,
+                start=first + low * TEN,
+                end=stop,
+                score=score,
+                threshold=settings.z if named else 1.5 * settings.z,
+                explanation=(
+                    f"The mixture of {what}{where} at {server} changed at {view.local(first + low * TEN)}: {change} "
+                    f"against what {common.number(float(np.median(counts[span])))} in ten minutes usually have; {meaning}."
+                ),
+                evidence={
+                    "kind": kind,
+                    "query_type": qtype or None,
+                    "side": side or None,
+                    "per_10_minutes": round(float(np.median(counts[span]))),
+                    "source_entropy_shift_bits": round(float(np.median(d_s[span])), 2),
+                    "name_entropy_shift_bits": round(float(np.median(d_q[span])), 2) if named else None,
+                    "z_sources": round(float(np.median(z_s[span])), 1),
+                    "z_names": round(float(np.median(z_q[span])), 1) if named else None,
+                    "log_counts": round(math.log(max(float(np.median(counts[span])), 1.0)), 2),
+                },
+            )
+        )
+    return found
+
+
+def _change(bits: float) -> str:
+    return f"{bits:+.1f}".replace("-", "−")

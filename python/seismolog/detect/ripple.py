@@ -1,0 +1,223 @@
+"""A curve that rises and falls at one period: a host that asks for orders, or works through them, by the clock.
+
+Series
+    ``dns_query`` of a client in bins of one minute, over the stretch in which it is above what it used to ask.
+Statistic
+    The periodogram of the counts over their own slow trend (a running mean of twice the longest period), for periods
+    of 4 to 120 minutes. Each ordinate is divided by the middle of its neighbourhood, so that the red noise of users makes
+    no peak; the largest has the chance 1 − (1 − e^−x)^m (Walker), corrected for the clients looked at. Besides, the
+    autocorrelation at that lag exceeds ``autocorrelation``, and the period is none that the client had on the days
+    before.
+Source
+    The rippled curve of the 2003 study's IP-B. Walker, 1914; Fisher, 1929. Numbers are ours.
+Limits
+    Four whole periods have to be seen. A monitoring program that is put to work anew looks the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from pydantic import Field
+
+from seismolog.detect import base, common
+from seismolog.detect.base import Raised
+
+if TYPE_CHECKING:
+    from seismolog.detect.view import View
+
+NAME = "ripple"
+SUMMARY = "A client's curve rises and falls at one period."
+TABLES: Mapping[str, Sequence[str]] = {"client_traffic": ("bin_start", "server", "kind", "client", "count")}
+PAST_DAYS = 3
+
+
+class Settings(base.Settings):
+    """When a ripple is one."""
+
+    THRESHOLDS: ClassVar[Mapping[str, int]] = {"minimum": 1, "factor": 1, "autocorrelation": 1, "p_value": -1}
+
+    minimum: float = Field(
+        default=40.0, gt=0, description="Queries in ten minutes, on average of half an hour."
+    )
+    factor: float = Field(default=3.0, gt=1, description="Multiple of the expected.")
+    novelty: float = Field(
+        default=1.5, gt=0, description="Multiple of the busiest half hour of the client's past."
+    )
+    p_value: float = Field(default=1e-4, gt=0, lt=1, description="Chance of a false period a day.")
+    autocorrelation: float = Field(
+        default=0.3, gt=0, lt=1, description="Least autocorrelation of the curve at the period."
+    )
+    shortest: int = Field(default=4, ge=3, description="Shortest period, in minutes.")
+    longest: int = Field(default=120, ge=10, description="Longest period, in minutes.")
+    cycles: float = Field(default=4.0, ge=3, description="Periods that have to be seen.")
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A period found: its length in bins, chance (natural logarithm), autocorrelation, and swing over the mean."""
+
+    length: float
+    log_p: float
+    correlation: float
+    swing: float
+
+
+def find(view: View, settings: Settings) -> list[Raised]:
+    """Ripples of clients that ask for more than they used to."""
+    curves = common.usable(view, view.curves(), settings)
+    shown = curves.where_peak(settings.minimum, common.WINDOW)
+    runs = common.elevated(
+        view, curves, minimum=settings.minimum, factor=settings.factor, novelty=settings.novelty, gap=6
+    )
+    runs = [run for run in runs if run.bins >= 6]
+    if not runs:
+        return []
+    fine = view.curves(bin="1m", clients={shown.names[run.row] for run in runs})
+    place = {name: i for i, name in enumerate(fine.names)}
+    found = []
+    for run in runs:
+        name = shown.names[run.row]
+        if name not in place:
+            continue
+        low = max(0, fine.place(shown.start(run.first)))
+        high = min(fine.bins, fine.place(shown.end(run.stop - 1)))
+        values = fine.values[place[name], low:high].astype(np.float64)
+        covered = fine.covered[low:high]
+        period = strongest(values, covered, settings)
+        tests = max(len(runs), 1)
+        if period is None or period.log_p > math.log(settings.p_value / tests):
+            continue
+        if period.correlation < settings.autocorrelation or _had(view, name, period, settings):
+            continue
+        level, usual = run.level / shown.scale, run.usual / shown.scale
+        found.append(
+            Raised(
+                detector=NAME,
+                cause="remote-controlled",
+                severity="warning",
+                subjects=(name,),
+                server=None,
+                start=shown.start(run.first),
+                end=common.open_end(shown, run.stop),
+                score=-period.log_p / math.log(10),
+                threshold=-math.log10(settings.p_value / tests),
+                explanation=(
+                    f"{name} asks in waves of {common.number(period.length)} minutes, {period.swing:.0%} up and down about "
+                    f"{common.number(level)} queries in ten minutes, since {view.local(shown.start(run.first))}; no user "
+                    f"works by the clock, and it had at most {common.number(usual)} before."
+                    if run.known
+                    else f"{name} asks in waves of {common.number(period.length)} minutes, {period.swing:.0%} up and down "
+                    f"about {common.number(level)} queries in ten minutes, since {view.local(shown.start(run.first))}; no "
+                    f"user works by the clock."
+                ),
+                evidence={
+                    "period_minutes": round(period.length, 1),
+                    "swing": round(period.swing, 3),
+                    "autocorrelation": round(period.correlation, 3),
+                    "log10_p": round(period.log_p / math.log(10), 1),
+                    "per_10_minutes": round(level, 1),
+                    "busiest_half_hour_before": round(usual, 1),
+                },
+            )
+        )
+    return found
+
+
+def strongest(
+    values: npt.NDArray[np.float64], covered: npt.NDArray[np.bool_], settings: Settings
+) -> Period | None:
+    """The strongest period of a stretch of counts by minute; None where it is too short to have one."""
+    n = len(values)
+    if n < settings.cycles * settings.shortest * 2 or covered.mean() < 0.8:
+        return None
+    filled = np.where(covered, values, values[covered].mean())
+    trend = _running_mean(filled, min(2 * settings.longest, max(31, n // 3)))
+    rest = filled - trend
+    # Each minute counts by its own noise: high stretches would drown low ones.
+    rest = rest / np.sqrt(np.maximum(trend, 0.5))
+    rest -= rest.mean()
+    window = np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 0.5
+    power = np.abs(np.fft.rfft(rest * window)) ** 2
+    frequency = np.fft.rfftfreq(n)
+    least = max(1.0 / settings.longest, settings.cycles / n)
+    band = (frequency >= least) & (frequency <= 1.0 / settings.shortest)
+    places = np.flatnonzero(band)
+    if len(places) < 8:
+        return None
+    noise = _neighbourhood(power, places)
+    ratio = power[places] / np.maximum(noise, 1e-12)
+    best = int(np.argmax(ratio))
+    x = float(ratio[best])
+    log_p = (
+        min(0.0, math.log(len(places)) - x)
+        if x > 20
+        else math.log(-math.expm1(len(places) * math.log1p(-math.exp(-x))))
+    )
+    lag = 1.0 / float(frequency[places[best]])
+    lag, correlation = _autocorrelation(rest, lag)
+    swing = 2 * math.sqrt(max(float(power[places[best]] - noise[best]), 0.0)) / float((window).sum())
+    middle = float(np.sqrt(np.maximum(trend, 0.5)).mean())
+    return Period(lag, log_p, correlation, swing * middle / max(float(filled.mean()), 1e-9))
+
+
+def _running_mean(values: npt.NDArray[np.float64], width: int) -> npt.NDArray[np.float64]:
+    kernel = np.ones(width)
+    result: npt.NDArray[np.float64] = np.convolve(values, kernel, mode="same") / np.convolve(
+        np.ones(len(values)), kernel, mode="same"
+    )
+    return result
+
+
+def _neighbourhood(power: npt.NDArray[np.float64], places: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Mean of exponential noise about each ordinate, from the median of some ordinates on both sides (itself left out)."""
+    noise = np.empty(len(places))
+    for i, place in enumerate(places.tolist()):
+        reach = max(6, place // 2)
+        low, high = max(1, place - reach), min(len(power), place + reach + 1)
+        near = np.concatenate([power[low : max(low, place - 2)], power[place + 3 : high]])
+        noise[i] = np.median(near) / math.log(2) if len(near) >= 4 else np.inf
+    return noise
+
+
+def _autocorrelation(rest: npt.NDArray[np.float64], lag: float) -> tuple[float, float]:
+    """The whole lag near `lag` with the highest autocorrelation, and that."""
+    best, at = -1.0, lag
+    bottom = float(rest @ rest)
+    for whole in range(max(2, math.floor(lag * 0.93)), math.ceil(lag * 1.07) + 1):
+        if whole >= len(rest) - 2:
+            break
+        value = float(rest[whole:] @ rest[:-whole]) / max(bottom, 1e-9) * len(rest) / (len(rest) - whole)
+        if value > best:
+            best, at = value, float(whole)
+    return at, best
+
+
+def _had(view: View, name: str, period: Period, settings: Settings) -> bool:
+    """Whether the client's days before already had this period."""
+    first = max(view.history, view.since - timedelta(days=PAST_DAYS))
+    if first >= view.since:
+        return False
+    rows = view.lazy(
+        "client_traffic",
+        ["bin_start", "count"],
+        since=first,
+        until=view.since,
+        where=(pl.col("client") == name) & (pl.col("kind").cast(pl.String) == "dns_query"),
+    ).collect()
+    minutes = (view.since - first) // timedelta(minutes=1)
+    values = np.zeros(minutes)
+    at = (rows["bin_start"].dt.epoch("s").to_numpy() - int(first.timestamp())) // 60
+    np.add.at(values, at, rows["count"].to_numpy())
+    if values.sum() < 60 or len(values) < 3 * period.length:
+        return False
+    rest = values - _running_mean(values, 2 * settings.longest)
+    _, correlation = _autocorrelation(rest, period.length)
+    return correlation >= settings.autocorrelation

@@ -1,0 +1,267 @@
+"""A client that always asks falls silent: a dead forwarder, a filtered host; or mail goes on and its queries stop.
+
+Series
+    ``dns_query`` of clients in bins of ten minutes. Eligible are clients that are there in at least ``regular`` of all bins
+    of their days, night included (by the baseline; without one, of the stretch of the view before the silence), and
+    clients that were elevated in this view: under an incident. Besides, each mail server by its model.
+Statistic
+    Σ log P(0) over the silent bins under a negative binomial with the expected mean, times (1 − ρ)/(1 + ρ) because
+    neighbouring bins say the same, below log(p_value / (eligible clients × bins a day)). Silent is a bin with at
+    most ``share`` of the expected. Where most eligible clients are silent at once, the log is: see ``log_gap``.
+Source
+    "The D_q curve becomes nearly zero" (a subdomain's server after 16:00, and IP-C when it was filtered) in the 2003
+    study. Numbers are ours.
+Limits
+    PCs are not eligible: they are switched off in the evening. Bins that the log does not cover are no silence.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from seismolog.detect import base, common, residuals
+from seismolog.detect.base import Raised
+
+if TYPE_CHECKING:
+    from seismolog.detect.view import Curves, View
+
+NAME = "silence"
+SUMMARY = "A client that always asks falls silent, or mail goes on and its queries stop."
+TABLES: Mapping[str, Sequence[str]] = {
+    "client_traffic": ("bin_start", "server", "kind", "client", "count"),
+    "traffic": ("bin_start", "server", "kind", "count"),
+}
+
+
+class Settings(base.Settings):
+    """When silence is one."""
+
+    THRESHOLDS: ClassVar[Mapping[str, int]] = {"p_value": -1, "minimum": 1, "bins": 1}
+
+    minimum: float = Field(
+        default=10.0, gt=0, description="Queries in ten minutes that are usual of the client."
+    )
+    regular: float = Field(
+        default=0.95, gt=0, le=1, description="Share of all bins in which a client has to ask to be eligible."
+    )
+    days: int = Field(
+        default=3, ge=1, description="Days on which it was seen; with less, the view itself has to show it."
+    )
+    share: float = Field(
+        default=0.03, ge=0, lt=1, description="Share of the expected up to which a bin is silent."
+    )
+    bins: int = Field(default=3, ge=1, description="Bins of ten minutes that silence has to last.")
+    p_value: float = Field(default=1e-3, gt=0, lt=1, description="Chance of a false silence a day.")
+    plateau: int = Field(
+        default=12, ge=3, description="Bins for which a client under an incident has to have been active."
+    )
+
+
+def find(view: View, settings: Settings) -> list[Raised]:
+    """Clients that fell silent, and mail servers whose queries stopped."""
+    return [*_clients(view, settings), *_mail_servers(view)]
+
+
+def _clients(view: View, settings: Settings) -> list[Raised]:
+    curves = common.usable(view, view.curves(), settings, servers=True)
+    level = curves.values.mean(axis=1) if len(curves) else np.zeros(0)
+    if view.baseline is not None and view.baseline.days(curves.kind):
+        past = view.baseline.past(curves)
+        level = np.maximum(level, past.mean if past is not None else 0.0)
+    curves = curves.where(level >= settings.minimum * curves.scale / 2)
+    if not len(curves) or curves.bins < settings.bins + 6:
+        return []
+    eligible, since_when = _eligible(view, curves, settings)
+    chosen = np.flatnonzero(eligible)
+    part = curves.where(chosen)
+    expected = view.expected(part)
+    mean = np.maximum(expected.mean, _recent(part.values))
+    mean = np.minimum(mean, _recent(part.values) * 3 + 1) if not _knows(view, part) else mean
+    silent = (part.values <= settings.share * mean) & (mean >= settings.minimum * part.scale / 2)
+    quiet = silent.mean(axis=0) if len(part) else np.zeros(curves.bins)
+    whole_log = (quiet > 0.5) & (len(part) >= 4)
+    silent &= curves.covered & ~whole_log
+    tests = max(len(part), 1) * round(timedelta(days=1) / curves.bin)
+    limit = math.log(settings.p_value / tests)
+    damp = (1 - expected.rho) / (1 + expected.rho)
+    found = []
+    for row in np.flatnonzero(silent.any(axis=1)).tolist():
+        for low, high in common.runs_of(silent[row], gap=1, least=settings.bins):
+            if low == 0 or low < since_when[chosen[row]] or not _steady(part.values[row], low, settings):
+                continue
+            chance = residuals.log_lower(0, mean[row, low:high], expected.shape[row])
+            total = float(chance[curves.covered[low:high]].sum()) * damp
+            if total > limit:
+                continue
+            found.append(_raised(view, part, row, low, high, mean[row], total, limit))
+    found += _after_incident(view, settings)
+    seen: dict[str, Raised] = {}
+    for raised in sorted(found, key=lambda r: r.start):
+        before = seen.get(raised.subjects[0])
+        if before is None or (before.end is not None and raised.start >= before.end):
+            seen[raised.subjects[0]] = raised
+    return list(seen.values())
+
+
+def _knows(view: View, curves: Curves) -> bool:
+    return view.baseline is not None and view.baseline.days(curves.kind) > 0
+
+
+def _eligible(
+    view: View, curves: Curves, settings: Settings
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """Which clients are always there, and from which bin on a silence of each counts."""
+    first = np.zeros(len(curves), np.int64)
+    if view.baseline is not None:
+        share, days = view.baseline.regular(curves.kind, curves.names)
+        enough = days >= settings.days
+        if enough.any():
+            return enough & (share >= settings.regular), first
+    # Without a past: there for half a day that holds the quietest hours of its group, then silent.
+    active = curves.values > 0
+    half_day = round(timedelta(hours=12) / curves.bin)
+    if curves.bins < half_day + settings.bins:
+        return np.zeros(len(curves), np.bool_), first
+    head = active[:, :half_day].mean(axis=1) >= settings.regular
+    campus = view.curves().values.sum(axis=0)
+    quietest = int(np.argmin(np.convolve(campus, np.ones(6), mode="valid"))) + 3
+    holds_night = quietest < half_day
+    return head & holds_night, first + half_day
+
+
+def _recent(values: npt.NDArray[np.float32], bins: int = 6) -> npt.NDArray[np.float64]:
+    """Mean of the hour before each bin, not lowered by what is silent already: the lower of now and before falls slowly."""
+    total = np.cumsum(np.concatenate([np.zeros((len(values), 1)), values], axis=1, dtype=np.float64), axis=1)
+    at = np.arange(values.shape[1])
+    low = np.maximum(at - bins, 0)
+    mean: npt.NDArray[np.float64] = (total[:, at] - total[:, low]) / np.maximum(at - low, 1)
+    # In a silence the level before it stays what is expected, for as long as it lasts.
+    held = mean.copy()
+    for t in range(1, held.shape[1]):
+        drop = held[:, t] < 0.5 * held[:, t - 1]
+        held[drop, t] = held[drop, t - 1] * 0.995
+    return held
+
+
+def _steady(values: npt.NDArray[np.float32], low: int, settings: Settings) -> bool:
+    """Whether the client was there until just before the silence."""
+    before = values[max(0, low - settings.plateau) : low]
+    return len(before) >= 6 and float((before > 0).mean()) >= 0.9
+
+
+def _after_incident(view: View, settings: Settings) -> list[Raised]:
+    """Clients that were far above the expected in this view, and then fell to nothing within a bin or two."""
+    curves = common.usable(view, view.curves(), settings)
+    shown = curves.where_peak(50.0, common.WINDOW)
+    runs = common.elevated(view, curves, minimum=50.0, factor=10.0, gap=3)
+    found = []
+    for run in runs:
+        if run.bins < settings.plateau or run.stop + settings.bins > shown.bins:
+            continue
+        values = shown.values[run.row]
+        tail = values[run.stop - 3 : run.stop]
+        after = values[run.stop : run.stop + settings.bins]
+        good = shown.covered[run.stop : run.stop + settings.bins].all()
+        # Abrupt: full height until the last bin but one, and then next to nothing.
+        if not good or tail.max() < 0.5 * run.level or (after > 0.1 * run.level).any():
+            continue
+        later = np.flatnonzero(values[run.stop :] > 0.25 * run.level)
+        high = run.stop + int(later[0]) if len(later) else shown.bins
+        mean = np.full(shown.bins, run.level)
+        bins = high - run.stop
+        log_p = float(residuals.log_lower(after, run.level, 3.0).sum())
+        limit = math.log(settings.p_value / max(len(runs), 1))
+        if log_p <= limit and bins >= settings.bins:
+            found.append(_raised(view, shown, run.row, run.stop, high, mean, log_p, limit, incident=True))
+    return found
+
+
+def _raised(
+    view: View,
+    curves: Curves,
+    row: int,
+    low: int,
+    high: int,
+    mean: npt.NDArray[np.float64],
+    log_p: float,
+    limit: float,
+    *,
+    incident: bool = False,
+) -> Raised:
+    name = curves.names[row]
+    usual = float(mean[low:high].mean()) / curves.scale
+    lasted = (high - low) * curves.bin.total_seconds() / 60
+    before = curves.values[row, max(0, low - 6) : low].mean() / curves.scale
+    what = (
+        "it was filtered or switched off, or it stopped by itself"
+        if incident
+        else "it asks elsewhere, cannot reach this server, or is down"
+    )
+    return Raised(
+        detector=NAME,
+        cause="unknown" if incident else "dead forwarder",
+        severity="notice" if incident else "warning",
+        subjects=(name,),
+        server=None,
+        start=curves.start(low),
+        end=common.open_end(curves, high, slack=0),
+        score=-log_p / math.log(10),
+        threshold=-limit / math.log(10),
+        explanation=(
+            f"{name} fell silent at {view.local(curves.start(low))}: "
+            f"{common.number(float(curves.values[row, low:high].sum()))} queries in {common.number(lasted)} minutes, where "
+            f"{common.number(usual)} in every ten were to be expected ({common.number(float(before))} in the hour before); "
+            f"{what}."
+        ),
+        evidence={
+            "expected_per_10_minutes": round(usual, 1),
+            "hour_before_per_10_minutes": round(float(before), 1),
+            "minutes": round(lasted),
+            "log10_p": round(log_p / math.log(10), 1),
+            "under_incident": incident,
+        },
+    )
+
+
+def _mail_servers(view: View) -> list[Raised]:
+    """Predicted but absent: the mail of a server says there should be queries, and there are none."""
+    found = []
+    for host in view.mail_hosts:
+        model = view.model(host)
+        for absence in model.absences if model is not None else ():
+            if absence.end <= view.since or absence.bins < 2:
+                continue
+            last = model.table["bin_start"][-1] if model is not None else None
+            ended = absence.end if last is None or absence.end <= last else None
+            found.append(
+                Raised(
+                    detector=NAME,
+                    cause="dead forwarder",
+                    severity="critical",
+                    subjects=(host.name, *host.addresses),
+                    server=host.name,
+                    start=absence.start,
+                    end=ended,
+                    score=-absence.log_chance / math.log(10),
+                    threshold=3.0,
+                    explanation=(
+                        f"Mail goes on at {host.name}, but of about {common.number(absence.calculated)} queries that it "
+                        f"causes {common.number(absence.observed)} have come since {view.local(absence.start)}: it asks "
+                        f"elsewhere or cannot reach the DNS server."
+                    ),
+                    evidence={
+                        "calculated": round(absence.calculated),
+                        "observed": round(absence.observed),
+                        "bins": absence.bins,
+                        "predicted_but_absent": True,
+                    },
+                )
+            )
+    return found
