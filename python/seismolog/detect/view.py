@@ -297,7 +297,13 @@ class View:
         frame = frame.filter(when >= low, when < high)
         if where is not None:
             frame = frame.filter(where)
-        return frame.select(columns) if columns is not None else frame
+        if columns is None:
+            return frame
+        # A column that these frames lack is unknown: null, as in a file of the store that is older than the column.
+        held = frame.collect_schema().names()
+        return frame.select(
+            pl.col(c) if c in held else pl.lit(None, dtype=declared.column(c).dtype).alias(c) for c in columns
+        )
 
     def table(
         self, name: str, columns: Sequence[str] | None = None, *, kinds: Sequence[str] | None = None
