@@ -187,6 +187,7 @@ def core_errors() -> Iterator[None]:
     except SeismologError:
         raise
     except Exception as error:
-        if type(error).__module__.split(".")[0] != "seismolog":
+        # The extension's classes call their module by its last name.
+        if type(error).__module__.split(".")[0] not in ("seismolog", "_core"):
             raise
         raise from_core(error) from error

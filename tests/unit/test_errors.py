@@ -49,3 +49,10 @@ def test_errors_of_the_core_become_members_of_the_family() -> None:
         raise _core_class("Other")("x")
     with pytest.raises(KeyError), core_errors():
         raise KeyError("ours")
+
+
+def test_errors_of_the_extension_itself_are_mapped() -> None:
+    from seismolog import _core
+
+    with pytest.raises(InputError, match="nowhere"), core_errors():
+        _core.scan(["/nowhere/at/all.log"])

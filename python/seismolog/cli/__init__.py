@@ -93,7 +93,7 @@ def _explain_failure(error: Exception) -> int:
     from seismolog.errors import SeismologError, from_core
 
     module = type(error).__module__
-    if module.partition(".")[0] == "seismolog" and not isinstance(error, SeismologError):
+    if module.partition(".")[0] in ("seismolog", "_core") and not isinstance(error, SeismologError):
         error = from_core(error)
     if isinstance(error, SeismologError):
         return complain(error.render(), error.exit_code)
