@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -136,7 +135,6 @@ def count_coarsely(
     look-ups are among what was counted.
     """
     making = _making(day, bounds, wanted)
-    world = day.world
     explicit = day.kept_queries(Queries.join(day.queries))
     explicit = explicit.where((explicit.minute >= 0) & (explicit.minute < MINUTES))
     _coarse_traffic(making, explicit)
@@ -148,7 +146,6 @@ def count_coarsely(
         _ptr_target(making, which, part)
     _services(making, minutes=10)
     _drops(making, minutes=10)
-    assert world is day.world
     return making.tables()
 
 
@@ -207,6 +204,11 @@ def _texts(making: _Making, clients: Ints) -> pl.Series:
 def _starts(making: _Making, minutes: Ints) -> pl.Series:
     origin = int(making.day.start.timestamp()) * 1_000_000
     return pl.Series(origin + minutes.astype(np.int64) * 60_000_000).cast(pl.Datetime("us", "UTC"))
+
+
+def _where(chosen: npt.NDArray[np.bool_], values: Any) -> pl.Series:
+    """The values, null where they are not chosen."""
+    return pl.select(pl.when(pl.Series(chosen)).then(pl.Series(values))).to_series()
 
 
 def _runs(sorted_keys: npt.NDArray[Any]) -> tuple[Ints, Ints]:
@@ -372,7 +374,7 @@ def _client_domain(making: _Making, p: _Packed) -> None:
         step[first] = np.where(before >= 0, minute[first] - before, -1)
         chosen = (row >= 0) & (step >= 0)
         bucket = np.searchsorted(INTERVAL_MINUTES, step[chosen], side="right") - 1
-        intervals = _histogram(row[chosen], bucket, rows, len(INTERVAL_MINUTES))
+        intervals = _histogram(row[chosen], bucket, rows)
 
     kept = pairs[keep]
     place = np.searchsorted(kept, p.server << (_CLIENT_BITS + _DOMAIN_BITS) | pair).clip(0, rows - 1)
@@ -398,7 +400,7 @@ def _client_domain(making: _Making, p: _Packed) -> None:
     middle = lengths[order][begin + (held - 1) // 2] if rows else np.empty(0, np.int64)
     spread = None
     if making.wants("client_domain", "name_length_histogram"):
-        spread = _histogram(of_name, lengths, rows, 256)
+        spread = _histogram(of_name, lengths, rows)
     state = None
     if making.wants("client_domain", "name_state"):
         wide = of_name.astype(np.uint64) << np.uint64(32) | hashed.astype(np.uint64)
@@ -444,7 +446,7 @@ def _bridge(known: tuple[Ints, Ints], pairs: Ints, last: Ints) -> tuple[Ints, tu
     return before, (keys, minutes)
 
 
-def _histogram(row: Ints, bucket: Ints, rows: int, buckets: int) -> pl.Series:
+def _histogram(row: Ints, bucket: Ints, rows: int) -> pl.Series:
     """Lists of counts by bucket, zeros at the end left out."""
     most = np.full(rows, -1, np.int64)
     np.maximum.at(most, row, bucket)
@@ -520,7 +522,7 @@ def _origins(
         "count": np.bincount(row, minlength=len(present)),
         "distinct_targets": made.distinct,
         "target_state": made.state,
-        "distance_histogram": _histogram(row[has], stepped[has], len(present), 8),
+        "distance_histogram": _histogram(row[has], stepped[has], len(present)),
     }
 
 
@@ -549,7 +551,7 @@ def _services(making: _Making, minutes: int = 1) -> None:
             "bin_start": _starts(making, rest >> 8),
             "server": _enum((rest >> 4 & 15) + offset, world.servers),
             "kind": _enum((rest & 15) + 1, _ALL_KINDS),
-            "client": pl.select(pl.when(pl.Series(of_client > 0)).then(who)).to_series(),
+            "client": _where(of_client > 0, who),
             "count": np.bincount(row, minlength=len(present)).astype(np.int32),
             **{q: np.zeros(len(present), np.int32) for q in QTYPES},
             "distinct_names": np.zeros(len(present), np.int32),
@@ -573,14 +575,12 @@ def _services(making: _Making, minutes: int = 1) -> None:
             "bin_start": _starts(making, rest >> 8),
             "server": _enum((rest >> 4 & 15) + offset, world.servers),
             "kind": _enum((rest & 15) + 1, _ALL_KINDS),
-            "side": pl.select(pl.when(pl.Series(known)).then(_enum(sides.to_numpy(), _SIDES))).to_series(),
+            "side": _where(known, _enum(sides.to_numpy(), _SIDES)),
             "count": np.bincount(row, minlength=len(present)),
             "recipients": np.bincount(row, lines.recipients, minlength=len(present)).astype(np.int64),
-            "distinct_clients": clients.distinct,
-            "client_entropy": clients.entropy,
-            "distinct_names": np.zeros(len(present), np.int64),
-            "name_entropy": np.zeros(len(present)),
-            "top_name_share": np.zeros(len(present)),
+            # What has no client has no number of clients; what is no look-up has none of names.
+            "distinct_clients": _where(known, clients.distinct),
+            "client_entropy": _where(known, clients.entropy),
             "client_state": clients.state,
         },
     )
@@ -657,9 +657,6 @@ def _drops(making: _Making, minutes: int = 1) -> None:
             "recipients": np.zeros(rows, np.int64),
             "distinct_clients": clients.distinct,
             "client_entropy": clients.entropy,
-            "distinct_names": np.zeros(rows, np.int64),
-            "name_entropy": np.zeros(rows),
-            "top_name_share": np.zeros(rows),
             "client_state": clients.state,
         },
     )
@@ -694,20 +691,19 @@ def _drop_hour(making: _Making, which: int, client: Ints, target: Ints, port: In
     endpoints = summaries(np.sort(wide | ends), len(present), size)
     has = bucket >= 0
     all_ports = (present & ((1 << 20) - 1)) == 1 << 17
-    whole = pl.Series(all_ports)
     making.put(
         "drop_target",
         {
             "bin_start": _starts(making, np.full(len(present), which * 60)),
             "server": _enum(np.full(len(present), len(world.servers) - 1), world.servers),
             "origin": _origin_texts(making, present >> 20),
-            "port": pl.select(pl.when(~whole).then(pl.Series(present & 0xFFFFF))).to_series(),
+            "port": _where(~all_ports, present & 0xFFFFF),
             "count": np.bincount(row, minlength=len(present)),
             "distinct_targets": targets.distinct,
             "target_state": targets.state,
-            "distance_histogram": _histogram(row[has], bucket[has], len(present), 8),
-            "distinct_endpoints": pl.select(pl.when(whole).then(pl.Series(endpoints.distinct))).to_series(),
-            "endpoint_state": pl.select(pl.when(whole).then(endpoints.state)).to_series(),
+            "distance_histogram": _histogram(row[has], bucket[has], len(present)),
+            "distinct_endpoints": _where(all_ports, endpoints.distinct),
+            "endpoint_state": _where(all_ports, endpoints.state),
         },
     )
 
@@ -778,8 +774,3 @@ def _coarse_traffic(making: _Making, explicit: Queries) -> None:
                 "recipients": np.zeros(len(some), np.int64),
             },
         )
-
-
-def moment_of(day: Day, minute: int) -> datetime:
-    """A minute of a day as a moment in UTC."""
-    return day.start + timedelta(minutes=minute)
