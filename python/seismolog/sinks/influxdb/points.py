@@ -1,0 +1,168 @@
+"""Rows of the store become points: clients that have series of their own, one series for all others, roll-ups.
+
+For each bin, server and kind the clients of the hour's membership (:mod:`~seismolog.sinks.influxdb.members`) keep
+their row. All others, and events without a client, become the client ``other``: its counts are those of ``traffic``
+less those of the members, so that the sum over the clients is the traffic whatever the two tables hold; its distinct
+names are read from the merged states of the others.
+
+Longer bins are made of the states of shorter ones, never by adding distinct counts. A roll-up bin lies within one
+hour, so membership is the same in all of it.
+
+Pure functions of frames. ``minutes`` are bitmaps of an hour: bit m stands for its minute m.
+
+Limits: an hour with all its clients and states is in memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from seismolog.sinks.influxdb.measurements import CLIENT_TRAFFIC, OTHER, TRAFFIC, Measurement
+from seismolog.store.merge import StateMerger, combine, core_merger
+from seismolog.store.schema import QTYPES, TABLES
+
+__all__ = ["HOUR", "Reduced", "bits", "hour_of", "reduce", "rolled_up", "spelled", "vanished"]
+
+#: Columns of the hour's keys in a ledger, whichever measurement they are of.
+HOUR = "hour"
+
+_CLIENT_COLUMNS = list(TABLES["client_traffic"].names)
+_BIN = ["bin_start", "server", "kind"]
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """Bins of one length, as they will be points, still with their states."""
+
+    traffic: pl.DataFrame
+    clients: pl.DataFrame
+
+    def of(self, measurement: Measurement) -> pl.DataFrame:
+        """The frame that belongs to a measurement or a roll-up of it."""
+        return self.clients if "client" in measurement.tags else self.traffic
+
+    def where(self, condition: pl.Expr) -> Reduced:
+        """The rows of both for which a condition on bin and server holds."""
+        return Reduced(self.traffic.filter(condition), self.clients.filter(condition))
+
+    def joined(self, bins: pl.DataFrame) -> Reduced:
+        """The rows of these bins: a frame of ``bin_start`` and ``server``."""
+        on = ["bin_start", "server"]
+        return Reduced(self.traffic.join(bins, on=on, how="semi"), self.clients.join(bins, on=on, how="semi"))
+
+
+def hour_of(column: str = "bin_start") -> pl.Expr:
+    """The hour that a bin lies in."""
+    return pl.col(column).dt.truncate("1h").alias(HOUR)
+
+
+def bits(width: int = 1) -> pl.Expr:
+    """The minutes of the hour that a bin of so many minutes covers, as a bitmap."""
+    first = pl.col("bin_start").dt.minute().cast(pl.Int64)
+    return (pl.lit((1 << width) - 1, dtype=pl.Int64) * pl.lit(2, dtype=pl.Int64).pow(first)).cast(pl.Int64)
+
+
+def reduce(
+    traffic: pl.DataFrame,
+    clients: pl.DataFrame,
+    members: pl.DataFrame,
+    merger: StateMerger = core_merger,
+) -> Reduced:
+    """Bins of a minute with the clients that have series of their own, and ``other``.
+
+    Parameters
+    ----------
+    traffic, clients
+        Rows of ``traffic`` and ``client_traffic``, one a key, with their states.
+    members
+        ``hour``, ``server``, ``kind``, ``client``.
+    """
+    clients = clients.select(_CLIENT_COLUMNS).with_columns(hour_of())
+    on = [HOUR, "server", "kind", "client"]
+    own = clients.join(members, on=on, how="semi").drop(HOUR)
+    rest = clients.join(members, on=on, how="anti")
+    other = _others(traffic, own, _names_of(rest, merger))
+    return Reduced(traffic, pl.concat([own, other.select(own.columns).cast(own.schema)]))
+
+
+def _names_of(rest: pl.DataFrame, merger: StateMerger) -> pl.DataFrame:
+    """Merged query names of the clients without series, by bin, server and kind."""
+    table = TABLES["client_traffic"]
+    rows = rest.select(*_BIN, "distinct_names", "name_state")
+    # Most bins of most kinds have no names at all (mail): nothing is to be merged there.
+    known = rows.filter(pl.col("name_state").is_not_null() | (pl.col("distinct_names").fill_null(0) > 0))
+    return combine(known, table, _BIN, merger=merger)
+
+
+def _others(traffic: pl.DataFrame, own: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
+    """What is left of each bin, server and kind."""
+    whole = traffic.group_by(_BIN).agg(
+        pl.col("count").sum(),
+        *(pl.col("count").filter(pl.col("query_type") == q).sum().alias(q) for q in QTYPES),
+    )
+    taken = own.group_by(_BIN).agg(pl.col("count", *QTYPES).cast(pl.Int64).sum())
+    return (
+        whole.join(taken, on=_BIN, how="left", suffix="_own")
+        .with_columns(pl.col(n) - pl.col(f"{n}_own").fill_null(0) for n in ("count", *QTYPES))
+        .join(names, on=_BIN, how="left")
+        .with_columns(
+            pl.lit(OTHER).alias("client"),
+            # Without a state there was no name; where one was lost, `combine` says null and we keep it.
+            pl.when(pl.col("name_state").is_null() & pl.col("distinct_names").is_null() & ~_lost(names))
+            .then(0)
+            .otherwise(pl.col("distinct_names"))
+            .alias("distinct_names"),
+        )
+    )
+
+
+def _lost(names: pl.DataFrame) -> pl.Expr:
+    """Whether a bin is one whose names are unknown, because a row of it was counted without states."""
+    lost = names.filter(pl.col("distinct_names").is_null()).select(_BIN)
+    if lost.is_empty():
+        return pl.lit(False)
+    return pl.struct(_BIN).is_in(lost.select(pl.struct(_BIN).alias("_")).to_series().implode())
+
+
+def rolled_up(reduced: Reduced, minutes: int, merger: StateMerger = core_merger) -> Reduced:
+    """Longer bins: counts added, states merged, numbers read from what was merged."""
+    floor = pl.col("bin_start").dt.truncate(f"{minutes}m")
+    return Reduced(
+        combine(reduced.traffic.with_columns(floor), TABLES["traffic"], merger=merger),
+        combine(reduced.clients.with_columns(floor), TABLES["client_traffic"], merger=merger),
+    )
+
+
+def vanished(
+    ledger: pl.DataFrame, bins: pl.DataFrame, now: pl.DataFrame, measurement: Measurement, width: int
+) -> pl.DataFrame:
+    """Keys that were sent in some of these bins and are in the store no more: ``bin_start`` and tags.
+
+    Parameters
+    ----------
+    ledger
+        Keys that were sent before: ``hour``, the tags, ``minutes``.
+    bins
+        The bins that are written again: ``bin_start``, ``server``.
+    now
+        The points that they have now.
+    width
+        Minutes of a bin.
+    """
+    tags = list(measurement.tags)
+    if ledger.is_empty() or bins.is_empty():
+        return now.clear().select("bin_start", *tags)
+    wanted = bins.with_columns(hour_of(), bits(width).alias("_mask"))
+    sent = (
+        wanted.join(ledger, on=[HOUR, "server"], how="inner")
+        .filter((pl.col("minutes") & pl.col("_mask")) != 0)
+        .select("bin_start", *tags)
+    )
+    return sent.join(now, on=["bin_start", *tags], how="anti", nulls_equal=True)
+
+
+def spelled(reduced: Reduced) -> dict[str, pl.DataFrame]:
+    """The frames by measurement, with the columns that their points have."""
+    return {m.name: reduced.of(m).select(m.time, *m.tags, *m.fields) for m in (TRAFFIC, CLIENT_TRAFFIC)}
