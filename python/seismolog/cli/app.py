@@ -12,6 +12,7 @@ COMMANDS: dict[str, str] = {
     "explain": "Show how each line parses, or why it does not.",
     "init": "Look at logs and write a site.toml.",
     "fit": "Fit the traffic model of each mail server.",
+    "detect": "Find incidents, or try thresholds on what the store holds.",
     "plan": "Answer what DNS load so many mails will bring.",
     "report": "Make the report again from the store.",
     "simulate": "Write labelled logs in real formats.",
