@@ -29,22 +29,35 @@ if TYPE_CHECKING:
 
     from seismolog.archive import Archived, ScanOptions
     from seismolog.config import Config
+    from seismolog.detect.backtest import Trial
+    from seismolog.detect.incidents import Incident as FoundIncident
+    from seismolog.detect.site import Site
     from seismolog.discover import Discovery
     from seismolog.model import ServerModel
-    from seismolog.report.analysis import Analysis, InputSummary, ModelResult, SourceFile, UnmatchedShape
+    from seismolog.report.analysis import (
+        Analysis,
+        Incident,
+        InputSummary,
+        ModelResult,
+        SourceFile,
+        UnmatchedShape,
+    )
     from seismolog.report.counts import Table
     from seismolog.store import Snapshot, SourceEntry, Store
 
     Progress = Callable[[int, int, int], None] | None
 
 __all__ = [
+    "BackTest",
     "CountResult",
     "PlannedLoad",
     "Reading",
     "SiteDraft",
     "analyze",
+    "backtest",
     "configuration",
     "count",
+    "detect",
     "explain",
     "fit",
     "init",
@@ -391,8 +404,9 @@ def analyze(
     until: datetime | None = None,
     servers: Sequence[str] = (),
     progress: Progress = None,
+    incidents: bool = True,
 ) -> Analysis:
-    """Read logs into the store, fit the models and work out what stands out.
+    """Read logs into the store, fit the models, find the incidents and work out what stands out.
 
     Parameters
     ----------
@@ -407,6 +421,8 @@ def analyze(
         holds of that time (the DNS log of yesterday's run beside the mail log of this one).
     servers
         Only these servers.
+    incidents
+        Whether the detectors run (the configuration may turn them off as well).
     """
     from seismolog.archive import analyze_into_store
 
@@ -434,6 +450,7 @@ def analyze(
             until=until,
             servers=servers,
             lasting=lasting,
+            incidents="find" if incidents and config.detect.enabled else "none",
         )
 
 
@@ -451,7 +468,15 @@ def fit(
     """The models alone: of logs, or of what the store holds where no path is named."""
     if paths:
         return analyze(
-            paths, reading, store=store, bin=bin, since=since, until=until, servers=servers, progress=progress
+            paths,
+            reading,
+            store=store,
+            bin=bin,
+            since=since,
+            until=until,
+            servers=servers,
+            progress=progress,
+            incidents=False,
         )
     return report(reading, store=store, bin=bin, since=since, until=until, servers=servers)
 
@@ -480,6 +505,7 @@ def report(
             until=until,
             servers=servers,
             lasting=lasting,
+            incidents="kept",
         )
 
 
@@ -529,6 +555,7 @@ def _analysis(
     until: datetime | None,
     servers: Sequence[str],
     lasting: bool,
+    incidents: Literal["find", "kept", "none"],
 ) -> Analysis:
     from dataclasses import replace
 
@@ -555,6 +582,16 @@ def _analysis(
     curves = tables.curves(leading, first_kind, curve_bin)
     if lasting:
         _keep(store, models)
+    found: Sequence[FoundIncident] = ()
+    if incidents == "kept":
+        from seismolog.detect.kept import load_incidents
+
+        found = load_incidents(store, since, until)
+    elif incidents == "find":
+        site = _site(config, reading, models)
+        found = _incidents(store, config, site, since, until, lasting=lasting)
+    if servers:
+        found = [i for i in found if i.server is None or i.server in servers]
     summary, failures = _input(store, archived, reading, tuple(guesses))
     analysis = Analysis(
         input=summary,
@@ -564,13 +601,218 @@ def _analysis(
         curve_bin=curve_bin,
         client_count=queries["client"].n_unique() if queries.height else clients["client"].n_unique(),
         models=tuple(_result(model) for model in models),
+        incidents=tuple(_shown(incident) for incident in found),
+        incident_curves=_subjects(tables, traffic, found, curve_bin) if found else None,
         timezone=reading.timezone or config.site.timezone or "UTC",
         paths=tuple(paths),
         mail_clients=addresses,
         generated_at=datetime.now(UTC),
         failures=failures,
     )
-    return replace(analysis, findings=find(analysis))
+    # A client's onset is told once: by its incident where it has one.
+    told = {s for i in analysis.incidents if i.suppressed is None for s in i.subjects}
+    findings = tuple(f for f in find(analysis) if f.name != "onset" or f.subjects[0] not in told)
+    return replace(analysis, findings=findings)
+
+
+# --- incidents --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class BackTest:
+    """What detectors would have raised; ``suggestions`` where a rate was wanted."""
+
+    trials: Sequence[Trial]
+    days: float
+    suggestions: Sequence[Any] = ()
+
+
+def detect(
+    reading: Reading,
+    *,
+    store: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    names: Sequence[str] | None = None,
+    keep: bool = True,
+) -> tuple[list[FoundIncident], str]:
+    """The incidents of what the store holds, and the time zone to show them in.
+
+    Parameters
+    ----------
+    names
+        Detectors to run, whether the configuration has them enabled or not; by default those that are enabled.
+    keep
+        Whether the store keeps them. It does not keep those of some detectors only.
+    """
+    config = _loaded(reading)
+    with _opened(_known_store(store, config)) as (opened, _):
+        site = _site_of_store(opened, config, reading, since, until)
+        return _incidents(
+            opened, config, site, since, until, lasting=keep and names is None, names=names
+        ), site.timezone
+
+
+def backtest(
+    reading: Reading,
+    *,
+    store: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    names: Sequence[str] | None = None,
+    wanted: float | None = None,
+) -> BackTest:
+    """What each detector and threshold would have raised in what the store holds.
+
+    Parameters
+    ----------
+    wanted
+        Incidents a day of one detector for which thresholds are suggested.
+    """
+    from seismolog.detect import registry
+    from seismolog.detect.backtest import backtest as tried
+    from seismolog.detect.backtest import suggest
+    from seismolog.detect.run import Rules
+
+    config = _loaded(reading)
+    with _opened(_known_store(store, config)) as (opened, _):
+        site = _site_of_store(opened, config, reading, since, until)
+        snapshot = opened.snapshot()
+        first, last, begin = _span(snapshot, since, until)
+        settings = registry.settings_of(config.detect.given)
+        trials = tried(
+            snapshot,
+            since=first,
+            until=last,
+            site=site,
+            settings=settings,
+            rules=Rules.of_config(config.detect),
+            begin=begin,
+            names=names,
+        )
+    days = (last - first) / timedelta(days=1)
+    return BackTest(trials, days, suggest(trials, wanted, settings) if wanted is not None else ())
+
+
+def _site(config: Config, reading: Reading, models: Sequence[ServerModel]) -> Site:
+    """What is known of the site, with the mail servers' addresses that were found in the logs."""
+    from dataclasses import replace
+
+    from seismolog.detect.site import Site
+
+    site = Site.from_config(config, mail_addresses={model.name: list(model.clients) for model in models})
+    return replace(site, timezone=reading.timezone) if reading.timezone else site
+
+
+def _site_of_store(
+    store: Store, config: Config, reading: Reading, since: datetime | None, until: datetime | None
+) -> Site:
+    tables = _Tables(store.snapshot(["traffic", "client_traffic"]), since, until, ())
+    models, _ = _models(tables, tables.traffic(), tables.clients(), config, config.model.bin)
+    return _site(config, reading, models)
+
+
+def _span(
+    snapshot: Snapshot, since: datetime | None, until: datetime | None
+) -> tuple[datetime, datetime, datetime]:
+    """First and last moment to look at, and the first that the store holds."""
+    held = snapshot.span()
+    if held is None:
+        raise InputError(
+            "the store holds no counts", mend="seismolog analyze PATH --store … counts logs into it"
+        )
+    first, last = held
+    return since or first, until or last + timedelta(minutes=1), first
+
+
+def _incidents(
+    store: Store,
+    config: Config,
+    site: Site,
+    since: datetime | None,
+    until: datetime | None,
+    *,
+    lasting: bool,
+    names: Sequence[str] | None = None,
+) -> list[FoundIncident]:
+    """Run the detectors over what the store holds; keep what they found, and what is usual, where the store lasts."""
+    from seismolog.detect import registry
+    from seismolog.detect.kept import load_baseline, save_baseline, save_incidents
+    from seismolog.detect.run import Rules
+    from seismolog.detect.run import detect as run_detectors
+
+    snapshot = store.snapshot()
+    if snapshot.span() is None:
+        return []
+    first, last, begin = _span(snapshot, since, until)
+    settings = registry.settings_of(config.detect.given)
+    if names is not None:
+        settings = {n: s.model_copy(update={"enabled": True}) for n, s in settings.items()}
+    outcome = run_detectors(
+        snapshot,
+        since=first,
+        until=last,
+        site=site,
+        settings=settings,
+        rules=Rules.of_config(config.detect),
+        baseline=load_baseline(store, before=first) if lasting else None,
+        begin=begin,
+        names=names,
+    )
+    if lasting:
+        save_incidents(store, outcome.incidents, first, last)
+        save_baseline(store, outcome.baseline)
+    return list(outcome.incidents)
+
+
+def _shown(incident: FoundIncident) -> Incident:
+    """An incident in the shape that the views read."""
+    from seismolog.report.analysis import Incident
+
+    return Incident(
+        id=incident.id,
+        detector=incident.detector,
+        cause=incident.cause,
+        severity="info" if incident.severity == "notice" else incident.severity,
+        subjects=incident.subjects,
+        start=incident.start,
+        end=incident.end,
+        score=incident.score,
+        threshold=incident.threshold,
+        explanation=incident.explanation,
+        evidence=incident.evidence,
+        server=incident.server,
+        suppressed=incident.suppressed,
+    )
+
+
+SUBJECT_CURVES = 4
+"""Subjects of an incident whose curves are drawn: the first ones."""
+
+
+def _subjects(
+    tables: _Tables, traffic: pl.DataFrame, incidents: Sequence[FoundIncident], step: timedelta
+) -> pl.DataFrame:
+    """The curves of the subjects of incidents: of clients their queries (or drops), of servers what they wrote."""
+    import polars as pl
+
+    names = list(dict.fromkeys(s for i in incidents for s in i.subjects[:SUBJECT_CURVES]))
+    parts = []
+    for kind in ("dns_query", "firewall_drop", "auth_failure"):
+        part = tables.curves(names, kind, step)
+        parts.append(
+            part.select(
+                "bin_start", pl.col("client").alias("subject"), pl.col("kind").cast(pl.String), "count"
+            )
+        )
+    servers = traffic.filter(pl.col("server").cast(pl.String).is_in(names))
+    keys = [pl.col("bin_start").dt.truncate(step), pl.col("server").cast(pl.String).alias("subject")]
+    parts.append(
+        servers.group_by(*keys, pl.col("kind").cast(pl.String))
+        .agg(pl.col("count").sum())
+        .select("bin_start", "subject", "kind", "count")
+    )
+    return pl.concat(parts, how="vertical_relaxed").sort("subject", "kind", "bin_start")
 
 
 @dataclass(frozen=True, slots=True)

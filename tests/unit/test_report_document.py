@@ -54,6 +54,7 @@ def test_the_promised_names_are_there(analysis: Analysis) -> None:
     assert set(model["residual_vs_deferred"]) == {"r", "low", "high"}
     assert set(document["incidents"][0]) == {
         "id", "detector", "cause", "severity", "subjects", "start", "end", "score", "threshold", "explanation", "evidence",
+        "server", "suppressed",
     }  # fmt: skip
 
 

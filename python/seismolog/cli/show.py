@@ -64,5 +64,7 @@ def _found(analysis: Analysis, fail_on: Severity) -> bool:
     from seismolog.report.analysis import SEVERITIES
 
     least = SEVERITIES.index(fail_on)
-    levels = [f.severity for f in analysis.findings] + [i.severity for i in analysis.incidents]
+    levels = [f.severity for f in analysis.findings] + [
+        i.severity for i in analysis.incidents if i.suppressed is None
+    ]
     return any(SEVERITIES.index(level) >= least for level in levels)

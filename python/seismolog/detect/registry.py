@@ -26,7 +26,7 @@ FRAMEWORK = frozenset(
         "common",
         "groups",
         "incidents",
-        "periods",
+        "kept",
         "recent",
         "registry",
         "residuals",

@@ -207,7 +207,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """What a detector raised. The fields are those of the store's ``incident`` table."""
+    """What detectors found, one cause an incident. The fields are those of the store's ``incident`` table.
+
+    ``end`` is ``None`` while it goes on. ``evidence`` has one entry for each detector that saw it.
+    """
 
     id: str
     detector: str
@@ -215,11 +218,14 @@ class Incident:
     severity: Severity
     subjects: tuple[str, ...]
     start: datetime
-    end: datetime
+    end: datetime | None
     score: float
     threshold: float
     explanation: str
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    server: str | None = None
+    suppressed: str | None = None
+    """Why it is not told, ``None`` where it is: it is shown last, and does not count for ``--fail-on``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +241,8 @@ class Analysis:
     models: tuple[ModelResult, ...] = ()
     findings: tuple[Finding, ...] = ()
     incidents: tuple[Incident, ...] = ()
+    incident_curves: pl.DataFrame | None = None
+    """``bin_start`` (of length ``curve_bin``), ``subject``, ``kind``, ``count`` of the subjects of the incidents."""
     site: str = ""
     timezone: str = "UTC"
     paths: tuple[str, ...] = ()

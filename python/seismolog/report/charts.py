@@ -70,12 +70,13 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A stretch of time that a finding speaks of, numbered as in the list of findings."""
+    """A stretch of time that a finding or an incident speaks of, numbered as in its list."""
 
     start: datetime
     end: datetime
     number: int
     severity: str = "info"
+    list: str = "finding"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +118,8 @@ def flags(axis: Axis, marks: Sequence[Mark]) -> str:
             place = placed[-1][0] + FLAG_WIDTH
         placed.append((min(place, 1.0), mark))
     return "".join(
-        f'<a class="flag {m.severity}" href="#finding-{m.number}" style="left:{100 * place:.2f}%" '
-        f'aria-label="Finding {m.number}">{m.number}</a>'
+        f'<a class="flag {m.severity}" href="#{m.list}-{m.number}" style="left:{100 * place:.2f}%" '
+        f'aria-label="{m.list.capitalize()} {m.number}">{m.number}</a>'
         for place, m in placed
     )
 

@@ -164,6 +164,8 @@ def _incident(incident: Incident) -> dict[str, Any]:
         "threshold": _number(incident.threshold),
         "explanation": incident.explanation,
         "evidence": dict(incident.evidence),
+        "server": incident.server,
+        "suppressed": incident.suppressed,
     }
 
 

@@ -24,6 +24,7 @@ from seismolog.report.analysis import KIND_LABELS, KIND_SYMBOLS
 from seismolog.report.charts import Figure, Mark, Panel, Series, figure, flags, small, strip, time_axis
 from seismolog.report.curves import Band, choose_axis
 from seismolog.report.findings import deferral_sentence
+from seismolog.report.incidents import incidents, ordered
 from seismolog.report.text import duration, fixed, html, integer, json_for_script, number, percent, size
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def page(analysis: Analysis) -> str:
     """The whole document."""
     style, script = _asset("report.css"), _asset("report.js")
     sections = [
+        ("incidents", "Incidents", incidents(analysis)),
         ("findings", "What stands out", _findings(analysis)),
         ("traffic", "Traffic", _traffic(analysis)),
         ("model", "Model", _models(analysis)),
@@ -166,6 +168,14 @@ def _lede(analysis: Analysis) -> str:
     urgent = [f for f in analysis.findings if f.severity != "info"]
     if not analysis.traffic.height:
         return "Nothing in these files was counted. Below is what was read and why."
+    told = [i for i in ordered(analysis.incidents) if i.suppressed is None]
+    if told:
+        local = _local(analysis, told[0].start)
+        others = f' <a href="#incidents">{_plural(len(told) - 1, "more incident").capitalize()} below.</a>'
+        return (
+            f"{html(told[0].cause[:1].upper() + told[0].cause[1:])}: {html(told[0].subjects[0])}, from {local:%H:%M} on "
+            f"{local.day} {local:%B}.{others if len(told) > 1 else ''}"
+        )
     if not urgent:
         return "Nothing in the curves stands out."
     first = urgent[0]
@@ -620,6 +630,12 @@ def _clients(analysis: Analysis) -> str:
     axis = choose_axis(analysis.start, analysis.end, analysis.timezone, analysis.curve_bin, target=240)
     curves = analysis.curves.filter(pl.col("kind") == kind)
     onset = {f.subjects[0]: place for place, f in enumerate(analysis.findings, 1) if f.name == "onset"}
+    told = {
+        subject: place
+        for place, i in reversed(list(enumerate(ordered(analysis.incidents), 1)))
+        if i.suppressed is None
+        for subject in i.subjects
+    }
     rows = ""
     for place, (client, count) in enumerate(
         ranking.select("client", "count").head(TOP_CLIENTS).iter_rows(), 1
@@ -628,7 +644,9 @@ def _clients(analysis: Analysis) -> str:
         roles = ""
         if client in analysis.mail_clients:
             roles += f'<span class="role">mail server {html(analysis.mail_clients[client], 40)}</span>'
-        if client in onset:
+        if client in told:
+            roles += f'<a class="role warn" href="#incident-{told[client]}">incident {told[client]}</a>'
+        elif client in onset:
             roles += f'<a class="role warn" href="#finding-{onset[client]}">finding {onset[client]}</a>'
         share = count / total
         drawn = small(axis, band, f"Curve of {client}, highest {number(band.top)} a minute")

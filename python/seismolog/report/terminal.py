@@ -32,6 +32,7 @@ __all__ = ["print_models", "print_summary"]
 
 TOP_CLIENTS = 8
 MAX_FINDINGS = 6
+MAX_INCIDENTS = 8
 WIDTH = 110
 """Columns in a pipe, which has no width of its own, and the widest that text is set on a terminal."""
 SPARK = 24
@@ -46,6 +47,7 @@ def print_summary(analysis: Analysis, report: Path | None, out: TextIO) -> None:
     _clients(console, analysis)
     for model in analysis.models:
         _model(console, model)
+    _incidents(console, analysis)
     _findings(console, analysis)
     if report is not None:
         console.print()
@@ -210,6 +212,28 @@ def _model(console: Console, model: ModelResult) -> None:
             ("model  ", "dim"), f"{visible(model.server)}: D_q ≈ {terms}  ({quality}; 2003: 8.6 N_S + 1 N_P)"
         )
     )
+
+
+def _incidents(console: Console, analysis: Analysis) -> None:
+    from seismolog.report.incidents import ordered
+
+    told = [i for i in ordered(analysis.incidents) if i.suppressed is None]
+    if told:
+        console.print()
+    for incident in told[:MAX_INCIDENTS]:
+        subjects = ", ".join(visible(s) for s in incident.subjects[:3])
+        more = f" and {len(incident.subjects) - 3} more" if len(incident.subjects) > 3 else ""
+        console.print(
+            Text.assemble(
+                (f"{incident.severity:8}", _STYLES[incident.severity]),
+                " ",
+                (f"{incident.cause}: {subjects}{more}", "bold"),
+            )
+        )
+        _paragraph(console, incident.explanation, 9)
+    rest = len(told) - MAX_INCIDENTS
+    if rest > 0:
+        console.print(Text(f"         and {rest} more incidents in the report", style="dim"))
 
 
 def _findings(console: Console, analysis: Analysis) -> None:
