@@ -16,10 +16,18 @@
 //! Linux only: epoll, inotify, `fdatasync` of preallocated segments.
 
 pub mod batch;
+mod feed;
+pub mod framing;
 pub mod ids;
 pub mod intake;
+mod logger;
 pub mod metrics;
 pub mod queue;
+mod reader;
+pub mod relp;
 pub mod settings;
 pub mod sources;
+pub mod tcp;
+pub mod tls;
+pub mod unix;
 pub mod wal;

@@ -542,13 +542,13 @@ impl Wal {
         Ok(())
     }
 
-    /// Appends lines; gives the position after them.
+    /// Appends lines; gives the position after them. `confirmed`: they may carry message ids.
     ///
     /// # Errors
     /// The disk or the log is full; the log is as it was before.
-    pub fn append(&mut self, batch: &Batch) -> io::Result<u64> {
+    pub fn append(&mut self, batch: &Batch, confirmed: bool) -> io::Result<u64> {
         let resume = batch.resume.as_deref().unwrap_or_default();
-        let flags = if batch.confirm.is_empty() { 0 } else { CONFIRMED };
+        let flags = if confirmed { CONFIRMED } else { 0 };
         self.write(
             LINES,
             flags,
@@ -604,7 +604,7 @@ impl Wal {
             return Err(io::Error::new(
                 io::ErrorKind::StorageFull,
                 format!(
-                    "the write-ahead log holds live.wal_bytes ({} bytes) that are not counted yet",
+                    "the write-ahead log holds live.wal_size ({} bytes) that are not counted yet",
                     self.limits.max_bytes
                 ),
             ));
@@ -927,7 +927,7 @@ mod tests {
             lines: 1,
             bytes,
             confirm: Vec::new(),
-            resume: (i % 3 == 0).then(|| i.to_le_bytes().to_vec()),
+            resume: i.is_multiple_of(3).then(|| i.to_le_bytes().to_vec()),
         }
     }
 
@@ -939,7 +939,7 @@ mod tests {
                 let i: u64 = text.split(' ').nth(1).unwrap().parse().unwrap();
                 assert_eq!(logged.received_us, i64::try_from(i).unwrap());
                 assert_eq!(logged.source, 3);
-                assert_eq!(resume.is_empty(), i % 3 != 0);
+                assert_eq!(resume.is_empty(), !i.is_multiple_of(3));
                 found.push((i, logged.position));
             }
             Ok(())
@@ -962,7 +962,7 @@ mod tests {
                 if wal.due() {
                     wal.rotate().unwrap();
                 }
-                wal.append(&batch(i, 100)).unwrap()
+                wal.append(&batch(i, 100), false).unwrap()
             })
             .collect()
     }
@@ -993,7 +993,7 @@ mod tests {
         }
         let (mut wal, position) = Wal::open(folder.path(), &small(), 1 << 40, &Metrics::default()).unwrap();
         assert_eq!(position, (1 << 40) + HEADER as u64);
-        wal.append(&batch(5, 1)).unwrap();
+        wal.append(&batch(5, 1), false).unwrap();
         drop(wal);
         assert_eq!(numbers(folder.path(), 0).0.len(), 6);
         assert_eq!(numbers(folder.path(), 1 << 40).0.len(), 1);
@@ -1028,7 +1028,7 @@ mod tests {
             if wal.due() {
                 wal.rotate().unwrap();
             }
-            match wal.append(&batch(n, 100)) {
+            match wal.append(&batch(n, 100), false) {
                 Ok(_) => n += 1,
                 Err(error) => break error,
             }
@@ -1037,7 +1037,7 @@ mod tests {
         assert!(wal.bytes() <= 6000);
         wal.rotate().unwrap();
         wal.release(wal.position()).unwrap();
-        wal.append(&batch(n, 100)).unwrap();
+        wal.append(&batch(n, 100), false).unwrap();
     }
 
     #[test]
@@ -1067,7 +1067,7 @@ mod tests {
             if wal.due() {
                 wal.rotate().unwrap();
             }
-            let position = wal.append(&batch(i, 100)).unwrap();
+            let position = wal.append(&batch(i, 100), false).unwrap();
             let mut confirm = vec![Confirm {
                 to: Arc::clone(&mailbox),
                 connection: 1,
@@ -1110,7 +1110,7 @@ mod tests {
             prop_assert_eq!(&found, &whole);
             // Opened again, the log goes on behind them.
             let (mut wal, _) = Wal::open(folder.path(), &limits, 0, &Metrics::default()).unwrap();
-            wal.append(&batch(99, 5)).unwrap();
+            wal.append(&batch(99, 5), false).unwrap();
             let found: Vec<u64> = numbers(folder.path(), 0).0.iter().map(|(i, _)| *i).collect();
             prop_assert_eq!(found, whole.into_iter().chain([99]).collect::<Vec<_>>());
         }
