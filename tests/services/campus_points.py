@@ -114,8 +114,8 @@ class Campus:
         """Intensity relative to a noon of a working day."""
         hour = seconds % 86400 / 3600
         weekday = (seconds // 86400 + 3) % 7
-        day = 0.25 + 0.75 * np.exp(-(((hour - 13) / 4.5) ** 2))
-        return day * np.where(weekday >= 5, 0.5, 1.0)
+        day = 0.4 + 0.6 * np.exp(-(((hour - 13) / 4.5) ** 2))
+        return day * np.where(weekday >= 5, 0.8, 1.0)
 
     def trouble(self, seconds: np.ndarray, minutes: float = 70) -> np.ndarray:
         """Whether a bin lies in the last hour of a scenario with trouble."""

@@ -54,7 +54,6 @@ def _tag_values(key: str, label: str, description: str, query: Select, *, multi:
         "datasource": DATASOURCE,
         # A string and no object: 9.4 knows only this form, later versions accept it.
         "query": str(query),
-        "definition": str(query),
         "refresh": 1,
         "regex": "",
         "sort": 1,
@@ -126,28 +125,22 @@ INCIDENTS = Select(
 
 
 def _annotation(name: str, color: str, query: Select, *, enable: bool = True) -> Json:
-    columns = {
-        "textColumn": "explanation",
-        "titleColumn": "subject",
-        "tagsColumn": "detector,severity",
-        "timeEndColumn": "end_ms",
-    }
     return {
         "name": name,
         "datasource": DATASOURCE,
         "enable": enable,
         "hide": False,
         "iconColor": color,
-        # 9.4 reads the columns here, later versions in the target.
-        "query": str(query),
-        **columns,
         "target": {
             "refId": "Anno",
             "query": str(query),
             "queryType": "tags",
             "fromAnnotations": True,
             "name": name,
-            **columns,
+            "textColumn": "explanation",
+            "titleColumn": "subject",
+            "tagsColumn": "detector,severity",
+            "timeEndColumn": "end_ms",
             "limit": 100,
             "matchAny": False,
             "tags": [],
@@ -261,7 +254,6 @@ class Dashboard:
             "graphTooltip": 1,
             "liveNow": False,
             "refresh": "1m",
-            "style": "dark",
             "time": {"from": f"now-{self.period}", "to": "now"},
             "timepicker": {"nowDelay": NOW_DELAY},
             "timezone": "",

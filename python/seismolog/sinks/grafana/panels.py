@@ -342,18 +342,15 @@ class Table(Panel):
     width: int = 24
 
     def options(self) -> Json:
-        """A header, no footer."""
-        made: Json = {
-            "showHeader": True,
-            "footer": {"show": False, "reducer": ["sum"], "fields": "", "countRows": False},
-        }
+        """A header and the first frame."""
+        made: Json = {"showHeader": True, "frameIndex": 0}
         if self.sort:
             made["sortBy"] = [{"displayName": self.sort, "desc": True}]
         return made
 
     def custom(self) -> Json:
         """Columns as wide as they need."""
-        return {"align": "auto", "inspect": True}
+        return {"align": "auto", "inspect": True, "cellOptions": {"type": "auto"}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -370,11 +367,10 @@ class Text(Panel):
         return {"mode": "markdown", "content": self.content}
 
     def json(self, number: int, x: int, y: int) -> Json:
-        """A text asks no data source."""
+        """A text asks no data source and has no fields."""
         made = super().json(number, x, y)
-        for key in ("datasource", "targets", "fieldConfig"):
-            del made[key]
-        return made
+        del made["datasource"], made["targets"]
+        return made | {"fieldConfig": {"defaults": {}, "overrides": []}}
 
 
 @dataclass(frozen=True)
