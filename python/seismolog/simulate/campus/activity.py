@@ -187,7 +187,7 @@ def _crowd(
 ) -> Floats:
     """Many users behind one address: the shape of the campus."""
     wander = np.exp(rng.normal(0, 0.08, (len(rows), 1)))
-    base = day_shape((hours * 3600)) * (0.35 if free else 1.0)
+    base = day_shape(hours * 3600) * (0.35 if free else 1.0)
     made: Floats = ((0.15 + 0.85 * base)[None, :] * wander).astype(np.float32)
     return made
 

@@ -236,6 +236,8 @@ class Day:
     counts: npt.NDArray[np.int32]
     """(devices, 144) ordinary look-ups."""
     queries: list[Queries] = field(default_factory=list)
+    cached: list[Queries] = field(default_factory=list)
+    """Look-ups of each mail server that its cache answered: they are not counted, unless an incident lets them through."""
     services: list[Services] = field(default_factory=list)
     drops: list[Drops] = field(default_factory=list)
     removals: list[Removal] = field(default_factory=list)
@@ -246,11 +248,17 @@ class Day:
         return replace(
             self,
             queries=list(self.queries),
+            cached=list(self.cached),
             services=list(self.services),
             drops=list(self.drops),
             removals=list(self.removals),
             truth=list(self.truth),
         )
+
+    def quieten(self, devices: npt.NDArray[Any], begin: int, end: int) -> None:
+        """Devices ask for nothing of the ordinary in these minutes (whole ten minutes)."""
+        self.counts = self.counts.copy()
+        self.counts[devices, begin // 10 : end // 10] = 0
 
     def moment(self, minute: float) -> datetime:
         """A minute of this day as a moment."""

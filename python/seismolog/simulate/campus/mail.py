@@ -36,8 +36,8 @@ class MailDay:
 
     services: Services
     queries: Queries
-    lookups: int
-    """Look-ups before the cache."""
+    cached: Queries
+    """Look-ups that the cache answered."""
 
 
 def intensity(rng: np.random.Generator, free: bool) -> npt.NDArray[np.float64]:
@@ -113,9 +113,8 @@ def mail_day(
     day: int,
     address: Ints,
     owner: Ints,
-    known: bool = True,
 ) -> MailDay:
-    """One day of a mail server; `owner` is the device of each account, `known` whether its cache works."""
+    """One day of a mail server; `owner` is the device of each account."""
     mail: MailParameters = parameters.mail[server]
     rng = np.random.default_rng([parameters.seed, 2025, 10, day + 1000, server])
     free = parameters.is_free(day)
@@ -175,9 +174,9 @@ def mail_day(
         when = np.concatenate([when, minute[stranger]])
         name = np.concatenate([name, listed])
         kind = np.concatenate([kind, np.full(len(listed), A)])
-    reached = passed(rng, mail, when, name, kind) if known else np.ones(len(when), bool)
-    me = people.mail[server]
-    return MailDay(services, Queries.of(when[reached], me, name[reached], kind[reached]), len(when))
+    asked = Queries.of(when, people.mail[server], name, kind)
+    reached = passed(rng, mail, when, name, kind)
+    return MailDay(services, asked.where(reached), asked.where(~reached))
 
 
 def passed(

@@ -110,6 +110,7 @@ class World:
             mailed = mail.mail_day(p, people, self.names, server, number, address, self.owner)
             made.services.append(mailed.services)
             made.queries.append(mailed.queries)
+            made.cached.append(mailed.cached)
         made.queries.append(self._outside(rng))
         made.drops.append(self._dropped(rng))
         return made
