@@ -15,6 +15,7 @@ COMMANDS: dict[str, str] = {
     "detect": "Find incidents, or try thresholds on what the store holds.",
     "plan": "Answer what DNS load so many mails will bring.",
     "report": "Make the report again from the store.",
+    "export": "Write the store's series into InfluxDB.",
     "simulate": "Write labelled logs in real formats.",
 }
 """Every command with its sentence; each is the function of that name in ``seismolog.cli.<name>``."""

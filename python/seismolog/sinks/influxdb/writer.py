@@ -96,7 +96,7 @@ class Writer:
     patience
         Seconds of trying the same request, None for ever.
     waiting
-        Called with (seconds, why) before each pause.
+        Called with (seconds left, why) before each pause and every ten seconds of it.
     """
 
     def __init__(
@@ -269,12 +269,17 @@ class Writer:
                     f"{self.target.place} cannot be written to: {why}",
                     mend="nothing that was sent is lost: the same command goes on where this one ends",
                 )
-            if self._waiting is not None:
-                self._waiting(wait, why)
             self.written.retries += 1
-            if self._stop.wait(wait):
-                raise StoppedError("the exporter is stopping")
+            self._wait(wait, why)
             pause = min(pause * 2, self.target.retry_longest)
+
+    def _wait(self, seconds: float, why: str) -> None:
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if self._waiting is not None:
+                self._waiting(left, why)
+            if self._stop.wait(min(left, 10.0)):
+                raise StoppedError("the exporter is stopping")
 
     def _try(self, text: bytes, precision: str) -> tuple[float, str | None, bool]:
         """One request: (seconds that the server asks us to wait, why it failed or None, whether it was too slow)."""
