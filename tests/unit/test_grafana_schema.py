@@ -43,7 +43,8 @@ OLD = {
         f"dashboard templating.list: {what}"
         for what in (
             *(f"required {n}" for n in ("datasource", "error", "global", "id", "index", "rootStateKey", "state")),
-            *(f"additional {n}" for n in ("allValue", "current", "includeAll", "multi", "options", "refresh", "regex", "sort")),
+            *(f"additional {n}" for n in ("allValue", "current", "includeAll", "multi", "options")),
+            *(f"additional {n}" for n in ("refresh", "regex", "sort")),
         )
     ),
     *(f"dashboard annotations.list: required {n}" for n in ("builtIn", "showIn", "type")),
@@ -51,6 +52,7 @@ OLD = {
     "dashboard timepicker: additional nowDelay",
     *(f"dashboard: required {n}" for n in ("revision", "style")),
     "panel fieldConfig.defaults.thresholds.steps.value: None is not of type 'number'",
+    *(f"panel: required {n}" for n in ("repeatDirection", "transformations")),
 }  # fmt: skip
 
 
