@@ -1,0 +1,64 @@
+"""Which raised incident is of which truth: one subject in common, and times that overlap.
+
+A network (``10.1.2.0/24``) has an address in common with those in it. Half an hour on both sides is allowed for, since
+tables of an hour date to the hour.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from seismolog.simulate.campus.events import Injected
+
+__all__ = ["SLACK", "Seen", "common", "matches"]
+
+SLACK = timedelta(minutes=30)
+"""Tolerance on both sides of the truth's time for tables of ten minutes."""
+HOURLY = timedelta(minutes=60)
+
+
+class Seen(Protocol):
+    """What is matched: a :class:`~seismolog.detect.base.Raised` or an incident that was put together."""
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Addresses, accounts, servers."""
+
+    @property
+    def start(self) -> datetime:
+        """First bin."""
+
+    @property
+    def end(self) -> datetime | None:
+        """End of the last bin, None while it goes on."""
+
+
+def common(seen: Sequence[str], truth: Iterable[str]) -> bool:
+    """Whether one subject is the same, or one lies within a network of the other side."""
+    wanted = set(truth)
+    if wanted & set(seen):
+        return True
+    for subject in seen:
+        if "/" not in subject:
+            continue
+        try:
+            network = ipaddress.ip_network(subject, strict=False)
+        except ValueError:
+            continue
+        for other in wanted:
+            try:
+                if ipaddress.ip_address(other) in network:
+                    return True
+            except ValueError:
+                continue
+    return False
+
+
+def matches(seen: Seen, truth: Injected, slack: timedelta = SLACK) -> bool:
+    """Whether what was seen is of that truth."""
+    if seen.start > truth.end + slack or (seen.end is not None and seen.end < truth.start - slack):
+        return False
+    return common(seen.subjects, truth.subjects)

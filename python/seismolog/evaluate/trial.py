@@ -1,0 +1,350 @@
+"""One world tried: the detectors on a clean day, and on the same day with incidents of each strength.
+
+The world's past is simulated first (in bins of ten minutes, the last days by the minute), with the habits of the hosts that
+look like incidents; the detectors learn from it what is usual. Then each variant of the day is looked at with a copy of what
+was learnt. The result is plain data, one JSON file a world, from which everything else is computed.
+
+Delay is measured by looking again and again at the day up to a moment, as the daemon does: the first moment at which an
+incident is told. That costs a run for each moment, so it is asked for apart.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from seismolog.evaluate.matching import matches
+from seismolog.simulate import campus, incidents
+from seismolog.simulate.campus.events import Injected
+from seismolog.store.merge import needed_columns
+from seismolog.store.schema import TABLES
+
+if TYPE_CHECKING:
+    from seismolog.detect.base import Raised, Settings
+    from seismolog.detect.baseline import Baseline
+    from seismolog.detect.incidents import Incident
+    from seismolog.detect.site import Site
+    from seismolog.simulate.incidents import Planned
+
+__all__ = ["Plan", "trial", "wanted_columns"]
+
+Tables = dict[str, pl.DataFrame]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a world is tried; results of different plans are not mixed.
+
+    Parameters
+    ----------
+    clients
+        Of the campus.
+    history, fine
+        Days of the past, and how many of them (the last) by the minute.
+    strengths
+        Each gets a variant of the day of its own.
+    each, lookalikes
+        Positives and look-alikes of a row in a variant.
+    rows, detectors
+        Which are planted and which run; empty for all.
+    delays
+        Minutes between the moments at which the day is looked at for the delay; 0 for never.
+    """
+
+    clients: int = 20_000
+    history: int = 8
+    fine: int = 1
+    strengths: tuple[float, ...] = (1.0, 0.25)
+    each: int = 1
+    lookalikes: int = 1
+    rows: tuple[str, ...] = ()
+    detectors: tuple[str, ...] = ()
+    delays: int = 0
+
+    def key(self) -> str:
+        """Stands for the plan."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+
+def wanted_columns(detectors: Iterable[str]) -> dict[str, list[str]]:
+    """Table -> columns that the detectors read, with those that they are computed from."""
+    from seismolog.detect import registry
+
+    wanted: dict[str, set[str]] = {
+        "traffic": {"bin_start", "server", "kind", "query_type", "side", "count", "recipients"},
+        "client_traffic": {"bin_start", "server", "kind", "client", "count"},
+    }
+    for name in detectors:
+        for table, columns in registry.detector(name).TABLES.items():
+            wanted.setdefault(table, set()).update(columns)
+    made = {}
+    for table, columns in wanted.items():
+        declared = TABLES[table]
+        keys = set(declared.keys) if table != "client_traffic" else set()
+        made[table] = [c for c in declared.names if c in columns | keys]
+    return made
+
+
+def trial(
+    seed: int,
+    plan: Plan,
+    number: int = 0,
+    *,
+    settings: Mapping[str, Settings] | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """Try one world on one of its days.
+
+    Parameters
+    ----------
+    seed, number
+        World, and day of it.
+    settings
+        Of the detectors; the defaults where left out.
+    progress
+        Told what is done, step by step.
+
+    Returns
+    -------
+    dict
+        ``seed``, ``day``, ``plan``, ``parameters``, ``clean`` (incidents of the clean day), ``truths`` (each with what found
+        it), ``incidents`` by strength, ``seconds``.
+    """
+    from seismolog.detect import registry
+
+    tell = progress or (lambda _: None)
+    names = plan.detectors or registry.names()
+    settings = settings if settings is not None else registry.settings_of({})
+    wanted = wanted_columns(names)
+    seconds: dict[str, float] = {}
+    world = campus.World(seed, plan.clients)
+    site = world.site()
+
+    planned: dict[float, list[Planned]] = {}
+    day = world.day(number)
+    taken: set[int] = set()
+    for strength in plan.strengths:
+        cast = incidents.plan(
+            world,
+            day,
+            strength=strength,
+            each=plan.each,
+            lookalikes=plan.lookalikes,
+            names=plan.rows or None,
+            taken=taken,
+        )
+        planned[strength] = cast
+        taken |= set().union(*(_cast_of(world, day, p) for p in cast)) if cast else set()
+    habits = [p for cast in planned.values() for p in cast if p.habit]
+
+    began = time.process_time()
+    past = _past(world, number, plan, habits, wanted, tell)
+    seconds["past"] = time.process_time() - began
+    start = day.start
+    begin = start - timedelta(days=plan.history)
+    began = time.process_time()
+    baseline = _learnt(past, begin, start, site, settings)
+    seconds["learning"] = time.process_time() - began
+
+    result: dict[str, Any] = {
+        "seed": seed,
+        "day": number,
+        "plan": asdict(plan),
+        "date": start.isoformat(),
+        "free": world.parameters.is_free(number),
+        "timezone": site.timezone,
+        "clean": [],
+        "truths": [],
+        "incidents": {},
+        "seconds": seconds,
+    }
+    for strength in (None, *plan.strengths):
+        tell("clean day" if strength is None else f"strength {strength:g}")
+        cast = planned[strength] if strength is not None else []
+        others = [h for h in habits if h not in cast]
+        clean = world.day(number)
+        truth_of_others = [h.truth(clean) for h in others]
+        made = incidents.put([*cast, *others], clean)
+        truths = made.truth[: len(cast)]
+        began = time.process_time()
+        counted = campus.count(made, wanted=wanted)
+        seconds["counting"] = seconds.get("counting", 0.0) + time.process_time() - began
+        tables = _joined(past, counted, wanted)
+        rows = counted["client_traffic"].filter(pl.col("kind").cast(pl.String) == "dns_query")
+        if strength is None:
+            result["queries"] = int(rows["count"].sum())
+        began = time.process_time()
+        raised, joined, by_detector = _look(tables, start, begin, site, settings, baseline, names)
+        seconds["detecting"] = seconds.get("detecting", 0.0) + time.process_time() - began
+        if strength is None:
+            result["detector_seconds"] = by_detector
+            result["clean"] = [_told(i, truth_of_others) for i in joined]
+            continue
+        delays: dict[int, dict[str, float]] = {}
+        if plan.delays:
+            delays = _delays(tables, truths, start, begin, site, settings, baseline, names, plan.delays)
+        result["truths"] += [_found(t, raised, delays.get(i), truths) for i, t in enumerate(truths)]
+        result["incidents"][f"{strength:g}"] = [_told(i, [*truths, *truth_of_others]) for i in joined]
+    return result
+
+
+def _cast_of(world: campus.World, day: campus.Day, planned: Planned) -> set[int]:
+    """Device or address numbers of a plan's subjects."""
+    numbers = {text: i for i, text in enumerate(world.people.texts)}
+    device = {int(a): d for d, a in enumerate(day.address.tolist())}
+    found = {numbers[s] for s in planned.subjects if s in numbers}
+    return {device.get(a, a) for a in found}
+
+
+def _past(
+    world: campus.World,
+    number: int,
+    plan: Plan,
+    habits: Sequence[Planned],
+    wanted: Mapping[str, Sequence[str]],
+    tell: Callable[[str], None],
+) -> list[Tables]:
+    """The days before, the oldest first."""
+    made = []
+    for before in range(plan.history, 0, -1):
+        tell(f"day {-before} of the past")
+        day = incidents.put(habits, world.day(number - before), habits_only=True)
+        counted = (campus.count if before <= plan.fine else campus.count_coarsely)(day, wanted=wanted)
+        made.append({t: f.select(wanted[t]) for t, f in counted.items()})
+    return made
+
+
+def _joined(past: Sequence[Tables], day: Tables, wanted: Mapping[str, Sequence[str]]) -> Tables:
+    return {t: pl.concat([*(p[t] for p in past), day[t].select(wanted[t])]) for t in day}
+
+
+def _learnt(
+    past: Sequence[Tables],
+    begin: datetime,
+    start: datetime,
+    site: Site,
+    settings: Mapping[str, Settings],
+) -> Baseline:
+    """What the detectors know before the day, learnt from a past without incidents."""
+    from seismolog.detect.baseline import Baseline
+    from seismolog.detect.run import Rules, learn
+    from seismolog.detect.view import View
+
+    baseline, rules = Baseline(), Rules()
+    for number, tables in enumerate(past):
+        since = begin + timedelta(days=number)
+        view = View(
+            tables, since=since, until=since + timedelta(days=1), site=site, history=since, baseline=baseline
+        )
+        learn(view, baseline, (), since, rules, settings)
+    assert not past or since + timedelta(days=1) == start
+    return baseline
+
+
+def _look(
+    tables: Tables,
+    start: datetime,
+    begin: datetime,
+    site: Site,
+    settings: Mapping[str, Settings],
+    baseline: Baseline,
+    names: Sequence[str],
+    until: datetime | None = None,
+) -> tuple[list[Raised], tuple[Incident, ...], dict[str, float]]:
+    from seismolog.detect.run import detect
+
+    outcome = detect(
+        tables,
+        since=start,
+        until=until or start + timedelta(days=1),
+        site=site,
+        settings=settings,
+        baseline=copy.deepcopy(baseline),
+        begin=begin,
+        names=names,
+    )
+    return [r for _, r in outcome.raised], outcome.incidents, outcome.seconds
+
+
+def _delays(
+    tables: Tables,
+    truths: Sequence[Injected],
+    start: datetime,
+    begin: datetime,
+    site: Site,
+    settings: Mapping[str, Settings],
+    baseline: Baseline,
+    names: Sequence[str],
+    step: int,
+) -> dict[int, dict[str, float]]:
+    """Truth -> detector -> minutes from its start to the first look that tells it."""
+    found: dict[int, dict[str, float]] = {}
+    for minute in range(step, 1440 + step, step):
+        until = start + timedelta(minutes=min(minute, 1440))
+        part = {t: f.filter(pl.col("bin_start") < until) for t, f in tables.items()}
+        raised, _, _ = _look(part, start, begin, site, settings, baseline, names, until)
+        for i, truth in enumerate(truths):
+            if truth.kind != "positive" or truth.start >= until:
+                continue
+            for one in raised:
+                if one.detector in truth.detectors and matches(one, truth):
+                    mine = found.setdefault(i, {})
+                    mine.setdefault(one.detector, (until - truth.start).total_seconds() / 60)
+    return found
+
+
+def _found(
+    truth: Injected, raised: Sequence[Raised], delays: dict[str, float] | None, all_truths: Sequence[Injected]
+) -> dict[str, Any]:
+    """A truth, and what was raised on it: by detector the one that is dated best."""
+    told = {**asdict(truth), "start": truth.start.isoformat(), "end": truth.end.isoformat()}
+    told["subjects"] = list(truth.subjects[:12])
+    by: dict[str, Any] = {}
+    for one in raised:
+        if not matches(one, truth):
+            continue
+        late = (one.start - truth.start).total_seconds() / 60
+        known = by.get(one.detector)
+        if known is None or abs(late) < abs(known["late"]):
+            by[one.detector] = {
+                "late": round(late, 1),
+                "early_end": None
+                if one.end is None
+                else round((truth.end - one.end).total_seconds() / 60, 1),
+                "cause": one.cause,
+                "explanation": one.explanation,
+            }
+    told["by"] = by
+    told["delays"] = delays or {}
+    told["shared"] = sum(1 for t in all_truths if set(t.subjects) & set(truth.subjects)) > 1
+    return told
+
+
+def _told(incident: Incident, truths: Sequence[Injected]) -> dict[str, Any]:
+    """An incident that was put together, and what it is of."""
+    of = [t for t in truths if matches(incident, t)]
+    kinds = sorted({t.kind for t in of}, key=lambda k: k != "positive")
+    return {
+        "id": incident.id,
+        "detectors": sorted(incident.evidence),
+        "cause": incident.cause,
+        "severity": incident.severity,
+        "subjects": list(incident.subjects[:6]),
+        "start": incident.start.isoformat(),
+        "end": None if incident.end is None else incident.end.isoformat(),
+        "explanation": incident.explanation,
+        "of": kinds[0] if kinds else None,
+        "rows": sorted({t.row for t in of}),
+    }
+
+
+def columns_read(table: str, columns: Sequence[str]) -> list[str]:
+    """The columns of a table that are needed for these."""
+    return needed_columns(TABLES[table], columns)
