@@ -7,6 +7,7 @@ Generated parts are
 
 - docs/configuration.md, from the configuration's models;
 - docs/command-reference.md, from each command's --help;
+- docs/runbook.md and everything in grafana/, from the dashboards and alert rules;
 - any block between `<!-- output of: COMMAND -->` and `<!-- end -->`, from running that `seismolog` command here.
 
 Checked besides: a relative link leads to a file (and to a heading, where it names one); no text names a folder of the
@@ -74,10 +75,13 @@ def documents() -> list[Path]:
 def generated() -> dict[Path, str]:
     """What each document with generated parts should hold."""
     from seismolog.config.document import markdown
+    from seismolog.sinks.grafana.files import render, runbook_page
 
     wanted = {
         ROOT / "docs" / "configuration.md": markdown(),
         ROOT / "docs" / "command-reference.md": command_page(),
+        ROOT / "docs" / "runbook.md": runbook_page(),
+        **{ROOT / "grafana" / name: text for name, text in render().items()},
     }
     for path in documents():
         text = path.read_text()

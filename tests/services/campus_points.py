@@ -245,7 +245,7 @@ class Campus:
             evidence = json.dumps({"observed": 300, "expected": 12.5, "bins": 3})
             yield (
                 f"incident,detector={detector},cause={tag(cause)},severity={severity} id={quoted(f'id-{n}')},"
-                f"subject={quoted(subjects[0])},subjects={quoted(' '.join(subjects))},server={quoted('1dns')},"
+                f"subject={quoted(subjects[0])},subjects={quoted(', '.join(subjects))},server={quoted('1dns')},"
                 f"start={ns(start)}i,end={end}i,score=12.5,threshold=5,explanation={quoted(sentence)},"
                 f"evidence={quoted(evidence)},open={opened}i {ns(start) + n}"
             )

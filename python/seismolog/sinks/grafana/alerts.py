@@ -28,9 +28,11 @@ from seismolog.sinks.grafana.thresholds import (
     ABSENT_SHARE,
     AUTH_FAILURES,
     CACHE_DENOMINATOR,
-    CACHE_SHARE_OF_USUAL,
+    CACHE_LEAST,
+    CACHE_SHARE,
     DEFERRALS,
     RESIDUAL,
+    RESIDUAL_BINS,
 )
 
 __all__ = ["EXPRESSION", "FOLDER", "GROUP", "INTERVAL", "RULES", "RUNBOOK_TEXT", "Rule", "runbook"]
@@ -44,8 +46,9 @@ INTERVAL = "1m"
 #: The data source UID of an expression: the one that Grafana 9.4 to 13 all take.
 EXPRESSION = "-100"
 
-#: What a window of three bins of ten minutes needs: the bins, what is still open, and the time to compute them.
-THREE_BINS = "45m"
+#: Minutes that a run of bins of the model needs: the bins, the one that is still open, and the time to compute them.
+RUN_MINUTES = 10 * (RESIDUAL_BINS + 1) + 5
+RUN = f"{RUN_MINUTES}m"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,8 +214,8 @@ def _grown(counter: str, back: str) -> Select:
     )
 
 
-def _of_three_bins(fields: str, outcome: str, *conditions: str) -> Select:
-    """A value for each model of which at least three bins are there."""
+def _of_a_run(fields: str, outcome: str, *conditions: str) -> Select:
+    """A value for each model of which a run of bins is there."""
     return Select(
         outcome,
         (
@@ -220,10 +223,10 @@ def _of_three_bins(fields: str, outcome: str, *conditions: str) -> Select:
                 f'{fields}, count("observed") AS "bins"',
                 "model",
                 by=("model",),
-                time=f"time > now() - {THREE_BINS}",
+                time=f"time > now() - {RUN}",
             ),
         ),
-        ('"bins" >= 3', *conditions),
+        (f'"bins" >= {RESIDUAL_BINS}', *conditions),
         by=("model",),
         time="",
     )
@@ -325,15 +328,16 @@ RULES: tuple[Rule, ...] = (
     Rule(
         name="model-residual",
         title="More DNS queries than the mail explains",
-        query=_of_three_bins('min("standardized") AS "least"', '"least"'),
-        window=2700,
+        query=_of_a_run('min("standardized") AS "least"', '"least"'),
+        window=RUN_MINUTES * 60,
         above=RESIDUAL,
         hold="5m",
         severity="warning",
         component="model",
         panel=("model", "Standardized residual"),
         summary="{{ .Labels.model }} asks more than its mail explains: {{ .Values.B }} standard deviations",
-        meaning=f"In at least three bins of 10 minutes in a row the residual was above {RESIDUAL} standard deviations.",
+        meaning=f"In at least {RESIDUAL_BINS} bins of 10 minutes in a row the residual was above {RESIDUAL} "
+        "standard deviations.",
         check="Dashboard Model: since when? Dashboard Clients with the mail server's address: which "
         "query type? MX and A together point to mass mailing through the server; PTR to a log analyser "
         "or a black list; A alone to a scanner on the host.",
@@ -343,19 +347,19 @@ RULES: tuple[Rule, ...] = (
     Rule(
         name="predicted-absent",
         title="Expected DNS queries do not arrive",
-        query=_of_three_bins(
+        query=_of_a_run(
             'sum("observed") AS "observed", sum("calculated") AS "calculated"',
             '"observed" / "calculated" AS "share"',
             f'"calculated" >= {CACHE_DENOMINATOR}',
         ),
-        window=2700,
+        window=RUN_MINUTES * 60,
         below=ABSENT_SHARE,
         hold="5m",
         severity="critical",
         component="model",
         panel=("model", "Share of the calculated queries that arrive"),
         summary="{{ .Labels.model }} takes mail but asks the DNS server next to nothing",
-        meaning="Mail goes on, and at most 2 % of the queries that it should cause arrive.",
+        meaning=f"Mail goes on, and at most {ABSENT_SHARE:.0%} of the queries that it should cause arrive.",
         check="Does the mail server reach the DNS server (`dig @…` on it)? Was its resolver changed? "
         "Does the DNS server still write its query log?",
         remedy="Mend the way, or the configuration. If it now asks elsewhere on purpose, take its "
@@ -372,7 +376,7 @@ RULES: tuple[Rule, ...] = (
                     (
                         Select(
                             '"now", "usual"',
-                            (_efficiency("now", THREE_BINS), _efficiency("usual", "7d")),
+                            (_efficiency("now", RUN), _efficiency("usual", "7d")),
                             by=("model",),
                             time="",
                         ),
@@ -382,18 +386,18 @@ RULES: tuple[Rule, ...] = (
                 ),
             ),
             # Where there was no effect there is none to lose.
-            ('"usual" >= 0.1',),
+            (f'"usual" >= {CACHE_LEAST}',),
             by=("model",),
             time="",
         ),
         window=7 * 86400,
-        below=CACHE_SHARE_OF_USUAL,
+        below=CACHE_SHARE,
         hold="10m",
         severity="warning",
         component="model",
         panel=("model", "Cache efficiency"),
-        summary="{{ .Labels.model }}: the cache answers less than half of what it used to",
-        meaning="Over the last bins the cache efficiency is below half of its mean of the week.",
+        summary="{{ .Labels.model }}: the cache answers {{ .Values.B }} of what it used to",
+        meaning=f"Over the last bins the cache efficiency is below {CACHE_SHARE:.0%} of its mean of the week.",
         check="Was the resolver on the mail server restarted within the hour? Then it fills again by "
         "itself. Otherwise: is its cache full, or its limit on time to live changed?",
         remedy="Restart or enlarge the resolver's cache.",
@@ -430,7 +434,7 @@ RULES: tuple[Rule, ...] = (
                             'non_negative_difference("matched") AS "matched", non_negative_difference("lines") AS "lines"',
                             "pipeline",
                             by=("instance",),
-                            time="time > now() - 45m",
+                            time=f"time > now() - {RUN}",
                         ),
                     ),
                     by=("instance",),
@@ -441,7 +445,7 @@ RULES: tuple[Rule, ...] = (
             by=("instance",),
             time="",
         ),
-        window=2700,
+        window=RUN_MINUTES * 60,
         below=0.6,
         hold="30m",
         severity="warning",

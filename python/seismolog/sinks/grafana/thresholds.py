@@ -1,36 +1,52 @@
 """The numbers at which detectors raise an incident, for the lines that dashboards draw and the rules that alert.
 
-Each is the default of a detector's setting, taken from the detector where it stands there, so that a dashboard cannot
-show another limit than the one that is applied.
+Each is the default of a detector's setting, taken from the detector itself, so that a dashboard cannot show another
+limit than the one that is applied. Where a default changes, the checked-in files drift, and a test says so.
 
-Limits: the defaults. A site that sets other values in ``[detect.<name>]`` sees its own incidents, but the lines of
-the checked-in dashboards; ``seismolog grafana render --config site.toml`` does not move them either, since most limits
-are tests of significance that no line can show.
+Limits: the defaults. A site that sets other values in ``[detect.<name>]`` has its own incidents, but the lines of the
+defaults. Most limits of detectors are tests of significance against a client's own past, which no line can show.
 """
 
 from __future__ import annotations
+
+from statistics import NormalDist
+
+from seismolog.detect import (
+    cache_collapse,
+    deferral_surge,
+    login_attack,
+    model_residual,
+    synchronized_clients,
+)
+from seismolog.model.cache import MIN_DENOMINATOR
+from seismolog.model.health import ABSENT_SHARE
 
 __all__ = [
     "ABSENT_SHARE",
     "AUTH_FAILURES",
     "CACHE_DENOMINATOR",
-    "CACHE_SHARE_OF_USUAL",
+    "CACHE_LEAST",
+    "CACHE_SHARE",
     "CORRELATION",
     "DEFERRALS",
     "RESIDUAL",
+    "RESIDUAL_BINS",
 ]
 
-#: `deferral_surge`: deferrals of a server in 10 minutes.
-DEFERRALS = 50
-#: `model_residual`: one-sided p = 0.001 of a standardized residual.
-RESIDUAL = 3.09
-#: `cache_collapse`: the efficiency falls below this share of its usual value …
-CACHE_SHARE_OF_USUAL = 0.5
-#: … on bins where at least so many queries are expected.
-CACHE_DENOMINATOR = 200
-#: The model's "predicted but absent": at most this share of the calculated queries arrives.
-ABSENT_SHARE = 0.02
-#: `login_attack`: failed logins in 10 minutes.
-AUTH_FAILURES = 30
-#: `synchronized_clients`: rank correlation of two clients' curves.
-CORRELATION = 0.9
+_residual = model_residual.Settings()
+_cache = cache_collapse.Settings()
+
+#: Deferrals of a server in 10 minutes.
+DEFERRALS = round(deferral_surge.Settings().minimum)
+#: Standardized residual of a bin, and how many bins in a row.
+RESIDUAL = round(NormalDist().inv_cdf(1 - _residual.p_value), 2)
+RESIDUAL_BINS = _residual.bins
+#: Share of its usual value that the cache efficiency falls below, and the usual value from which on there is a cache.
+CACHE_SHARE = _cache.share
+CACHE_LEAST = _cache.least
+#: Cache efficiency is computed on bins where at least so many queries are expected.
+CACHE_DENOMINATOR = round(MIN_DENOMINATOR)
+#: Failed logins of one client in 10 minutes.
+AUTH_FAILURES = round(login_attack.Settings().failures)
+#: Rank correlation of two clients' curves.
+CORRELATION = synchronized_clients.Settings().correlation

@@ -5,7 +5,13 @@ from __future__ import annotations
 from seismolog.sinks.grafana.dashboard import Dashboard
 from seismolog.sinks.grafana.influxql import Select, equal, matches, unlike
 from seismolog.sinks.grafana.panels import Override, Row, Stat, Table, Target, Thresholds, TimeSeries, look
-from seismolog.sinks.grafana.thresholds import ABSENT_SHARE, CACHE_DENOMINATOR, RESIDUAL
+from seismolog.sinks.grafana.thresholds import (
+    ABSENT_SHARE,
+    CACHE_DENOMINATOR,
+    CACHE_SHARE,
+    RESIDUAL,
+    RESIDUAL_BINS,
+)
 
 #: The model is computed in bins of 10 minutes, whatever bin is chosen for the counts.
 INTERVAL = "10m"
@@ -115,8 +121,8 @@ def build() -> Dashboard:
                     TimeSeries(
                         title="Residual and its band",
                         description="Observed less calculated, and the band of ± "
-                        f"{RESIDUAL} standard deviations that a bin leaves upwards once in a thousand by chance. Three "
-                        f"bins above the band in a row are an incident (`model_residual`). {BINS}",
+                        f"{RESIDUAL} standard deviations that a bin leaves upwards once in a thousand by chance. A run "
+                        f"of {RESIDUAL_BINS} bins above the band is what `model_residual` looks for. {BINS}",
                         targets=[
                             Target(_series("residual"), alias="residual $tag_model"),
                             Target(_band("-", "lower"), alias="lower $tag_model"),
@@ -133,7 +139,7 @@ def build() -> Dashboard:
                     TimeSeries(
                         title="Standardized residual",
                         description="The residual in standard deviations; of several bins the highest. Dashed: "
-                        f"{RESIDUAL}, the limit of `model_residual` (p = 0.001, three bins in a row).",
+                        f"{RESIDUAL}, the limit of `model_residual` in {RESIDUAL_BINS} bins in a row.",
                         targets=[Target(_series("standardized", "max"), alias="$tag_model")],
                         decimals=1,
                         thresholds=Thresholds(((RESIDUAL, "critical"),), style="dashed"),
@@ -143,8 +149,8 @@ def build() -> Dashboard:
                         title="Cache efficiency",
                         description="1 − observed / (m_S N_S + N_P) with the configured m_S: the share of the look-ups that "
                         f"a cache answered. Only where at least {CACHE_DENOMINATOR} queries are expected; elsewhere a gap. "
-                        "`cache_collapse` raises an incident where it falls below half of what is usual. Below 0: more "
-                        "queries than without a cache.",
+                        f"`cache_collapse` raises an incident where it falls below {CACHE_SHARE:.0%} of what is "
+                        "usual. Below 0: more queries than without a cache.",
                         targets=[Target(_series("cache_efficiency"), alias="$tag_model")],
                         unit="percentunit",
                         maximum=1,
@@ -158,9 +164,9 @@ def build() -> Dashboard:
                 [
                     TimeSeries(
                         title="Share of the calculated queries that arrive",
-                        description="Observed over calculated. Dashed: 2 %, at or below which a run of bins is called "
-                        "“predicted but absent”: mail went on and the queries stopped; the server asks elsewhere or cannot "
-                        f"reach the DNS server. {BINS}",
+                        description=f"Observed over calculated. Dashed: {ABSENT_SHARE:.0%}, at or below which a run of bins "
+                        "is called “predicted but absent”: mail went on and the queries stopped; the server asks "
+                        f"elsewhere or cannot reach the DNS server. {BINS}",
                         targets=[Target(_absent(), alias="$tag_model")],
                         unit="percentunit",
                         minimum=0,
@@ -170,7 +176,7 @@ def build() -> Dashboard:
                     ),
                     Stat(
                         title="Bins predicted but absent",
-                        description="How many bins of the time range have at most 2 % of their "
+                        description=f"How many bins of the time range have at most {ABSENT_SHARE:.0%} of their "
                         "calculated queries.",
                         targets=[
                             Target(
