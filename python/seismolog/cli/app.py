@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "report": "Make the report again from the store.",
     "export": "Write the store's series into InfluxDB.",
     "simulate": "Write labelled logs in real formats.",
+    "evaluate": "Detectors against simulated campuses with known truth.",
 }
 """Every command with its sentence; each is the function of that name in ``seismolog.cli.<name>``."""
 
