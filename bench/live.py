@@ -53,6 +53,14 @@ def memory_mib(pid: int, what: str = "VmHWM") -> float:
     return int(found.group(1)) / 1024 if found else 0.0
 
 
+def metric(port: int, name: str) -> float:
+    """The sum of a metric over its labels."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        text = answer.read().decode()
+    samples = (line.rsplit(" ", 1) for line in text.splitlines())
+    return sum(float(value) for full, value in samples if full.split("{")[0] == name)
+
+
 @dataclass
 class Daemon:
     """A running `seismolog serve` in a folder of its own."""
@@ -100,12 +108,7 @@ class Daemon:
 
     def metric(self, name: str) -> float:
         """The sum of a metric over its labels."""
-        text = self._get("metrics").read().decode()
-        return sum(
-            float(line.rsplit(" ", 1)[1])
-            for line in text.splitlines()
-            if line.split("{")[0].split(" ")[0] == name
-        )
+        return metric(self.metrics_port, name)
 
     def wait_lines(self, count: int, name: str = "seismolog_lines_total", seconds: float = 300.0) -> float:
         """Wait until so many lines were counted; returns the moment."""
@@ -226,81 +229,230 @@ class Bench:
             notes,
         )
 
-    def through_rsyslog(self, action: Callable[[Path], tuple[str, Callable[[int], float]]]) -> float:
-        """Lines a second from the sender through rsyslog and `action` to whoever ends it.
+    def through(self, logger: str, action: str, wait: Callable[[int], float]) -> float:
+        """Lines a second from the sender through a real logger and `action` to whoever ends it.
 
-        `action` gives rsyslog's action and a function that waits for so many lines and tells the moment.
+        Parameters
+        ----------
+        logger
+            "rsyslog" or "syslog-ng".
+        action
+            What it does with each line, in its own language.
+        wait
+            Waits for so many lines at the end of the way and tells the moment (`time.monotonic`).
         """
         with tempfile.TemporaryDirectory(prefix="seismolog-bench-", dir="/var/tmp") as name:
             folder = Path(name)
             port = free_port()
-            text, wait = action(folder)
-            (folder / "r.conf").write_text(
-                f"""global(workDirectory="{folder}" maxMessageSize="8k")
-module(load="imptcp")
-input(type="imptcp" address="127.0.0.1" port="{port}")
-template(name="raw" type="string" string="%rawmsg%\\n")
-main_queue(queue.type="FixedArray" queue.size="200000" queue.dequeueBatchSize="4096" queue.workerThreads="1")
-{text}
-"""
-            )
-            out = (folder / "r.out").open("wb")
-            rsyslog = subprocess.Popen(
-                [
-                    shutil.which("rsyslogd", path="/usr/sbin:/usr/bin") or "rsyslogd",
-                    "-n",
-                    "-f",
-                    str(folder / "r.conf"),
-                    "-i",
-                    str(folder / "r.pid"),
-                ],
-                stdout=out,
-                stderr=subprocess.STDOUT,
-            )
-            try:
-                deadline = time.monotonic() + 20
-                while True:
-                    with socket.socket() as probe:
-                        if probe.connect_ex(("127.0.0.1", port)) == 0:
-                            break
-                    if time.monotonic() > deadline or rsyslog.poll() is not None:
-                        raise RuntimeError((folder / "r.out").read_text())
-                    time.sleep(0.05)
-                start = time.monotonic()
+            start = _rsyslog if logger == "rsyslog" else _syslog_ng
+            with start(folder, port, action):
+                begun = time.monotonic()
                 sender = self.peer("send-tcp", f"127.0.0.1:{port}", str(self.file), "1")
-                lines = self.lines
-                end = wait(lines)
-                sender.kill()
-                return lines / (end - start)
-            finally:
-                rsyslog.terminate()
-                rsyslog.wait(timeout=60)
+                try:
+                    end = wait(self.lines)
+                finally:
+                    sender.kill()
+                    sender.wait()
+            return self.lines / (end - begun)
 
-    def omfwd(self) -> Row:
-        """Through rsyslog, which forwards over TCP."""
+    def forwarded(self, logger: str) -> Row:
+        """A real logger forwards over TCP."""
         ours, base = [], []
         for _ in range(self.runs):
             sink = self.peer("discard-tcp", "127.0.0.1:0", str(self.lines))
             assert sink.stdout is not None
-            address = sink.stdout.readline().strip()
-            base.append(self.through_rsyslog(lambda _, a=address, s=sink: (_omfwd(a), lambda _n: _ended(s))))
+            action = _forward(logger, sink.stdout.readline().strip())
+            base.append(self.through(logger, action, lambda _, s=sink: _ended(s)))  # type: ignore[misc]
             with daemon() as running:
-                address = str(running.listen["tcp"])
-                ours.append(self.through_rsyslog(lambda _, a=address, r=running: (_omfwd(a), r.wait_lines)))
-        return Row("rsyslog → omfwd", "rsyslog → omfwd → discard", middle(ours), middle(base), 0.95)
+                action = _forward(logger, str(running.listen["tcp"]))
+                ours.append(self.through(logger, action, running.wait_lines))
+        way = f"{logger} → {'omfwd' if logger == 'rsyslog' else 'network()'}"
+        return Row(way, f"{way} → discard", middle(ours), middle(base), 0.95)
+
+    def piped(self, logger: str, confirm: str) -> Row:
+        """A real logger writes to a program of its own."""
+        ours, base = [], []
+        peer = ["discard-stdin"] if confirm == "none" else ["answer"]
+        for _ in range(self.runs):
+            with tempfile.TemporaryDirectory(prefix="seismolog-bench-", dir="/var/tmp") as name:
+                log = Path(name) / "log"
+                command = [str(self.peers), *peer, str(log), str(self.lines)]
+                action = _program(logger, command, confirm)
+                base.append(self.through(logger, action, lambda _, p=log: _written(p)))  # type: ignore[misc]
+            with tempfile.TemporaryDirectory(prefix="seismolog-bench-", dir="/var/tmp") as name:
+                pipe = Pipe(Path(name), confirm)
+                action = _program(logger, pipe.command, confirm)
+                ours.append(self.through(logger, action, pipe.wait_lines))
+        way = f"{logger} → {'omprog' if logger == 'rsyslog' else 'program()'} → `pipe`"
+        if confirm == "none":
+            return Row(way, "the same into a program that discards", middle(ours), middle(base), 0.95)
+        against = "the same into a Rust program that only answers"
+        return Row(f"{way}, confirmed by {confirm}, on disk", against, middle(ours), middle(base), 0.9)
+
+    def udp(self) -> Row:
+        """Datagrams: what was counted and what the kernel dropped is what was sent."""
+        rates, notes = [], []
+        with daemon(udp=f"127.0.0.1:{free_port(socket.SOCK_DGRAM)}") as running:
+            for rate in (50_000, 100_000, 200_000, 300_000):
+                lines, drops = "seismolog_lines_total", "seismolog_udp_dropped_total"
+                before = running.metric(lines), running.metric(drops)
+                count = rate * 3
+                sent, seconds = self.result(
+                    self.peer("send-udp", str(running.listen["udp"]), str(self.file), str(rate), str(count))
+                )
+                time.sleep(3)
+                came, lost = running.metric(lines) - before[0], running.metric(drops) - before[1]
+                if came + lost != sent:
+                    raise RuntimeError(
+                        f"UDP at {rate}/s: {sent} sent, {came:.0f} counted, {lost:.0f} dropped"
+                    )
+                notes.append(f"{sent / seconds:,.0f}/s: {lost / sent:.3%} lost")
+                if lost / sent <= 0.001:
+                    rates.append(sent / seconds)
+        return Row(
+            "UDP, received + dropped = sent",
+            "300,000 datagrams/s",
+            max(rates, default=0),
+            300_000,
+            1.0,
+            notes,
+        )
 
     def rows(self) -> dict[str, Callable[[], Row]]:
         """Every row by a short name."""
-        return {"tcp": self.tcp, "omfwd": self.omfwd}
+        return {
+            "tcp": self.tcp,
+            "omfwd": lambda: self.forwarded("rsyslog"),
+            "omprog": lambda: self.piped("rsyslog", "none"),
+            "transactions": lambda: self.piped("rsyslog", "transactions"),
+            "program": lambda: self.piped("syslog-ng", "none"),
+            "network": lambda: self.forwarded("syslog-ng"),
+            "udp": self.udp,
+        }
 
 
-def _omfwd(address: str) -> str:
+class Pipe:
+    """`seismolog pipe` as a logger starts it."""
+
+    def __init__(self, folder: Path, confirm: str) -> None:
+        self.metrics_port = free_port()
+        config = folder / "site.toml"
+        config.write_text(f'[store]\nurl = "{folder / "store"}"\n')
+        self.command = [str(SEISMOLOG), "pipe", "--confirm", confirm, "--config", str(config)]
+        self.command += ["--state", str(folder / "state"), "--metrics", f"127.0.0.1:{self.metrics_port}"]
+
+    def wait_lines(self, count: int) -> float:
+        """Wait until so many lines were counted; the process is the logger's."""
+        deadline = time.monotonic() + 300
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                if metric(self.metrics_port, "seismolog_lines_total") >= count:
+                    return time.monotonic()
+            time.sleep(0.02)
+        raise RuntimeError(f"{count} lines did not come through the pipe")
+
+
+@contextlib.contextmanager
+def _running(command: list[str], out: Path, port: int, environment: dict[str, str]) -> Iterator[None]:
+    with out.open("wb") as said:
+        process = subprocess.Popen(command, stdout=said, stderr=said, env=os.environ | environment)
+    try:
+        deadline = time.monotonic() + 20
+        while not _listens(port):
+            if time.monotonic() > deadline or process.poll() is not None:
+                raise RuntimeError(out.read_text(errors="replace"))
+            time.sleep(0.05)
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _rsyslog(folder: Path, port: int, action: str) -> contextlib.AbstractContextManager[None]:
+    program = shutil.which("rsyslogd", path="/usr/sbin:/usr/bin")
+    if program is None:
+        raise RuntimeError("rsyslogd is missing: sudo apt-get install rsyslog")
+    (folder / "r.conf").write_text(
+        f"""global(workDirectory="{folder}" maxMessageSize="8k")
+module(load="imptcp")
+module(load="omprog")
+input(type="imptcp" address="127.0.0.1" port="{port}")
+template(name="raw" type="string" string="%rawmsg%\\n")
+main_queue(queue.type="FixedArray" queue.size="200000" queue.dequeueBatchSize="4096" queue.workerThreads="1")
+{action}
+"""
+    )
+    command = [program, "-n", "-f", str(folder / "r.conf"), "-i", str(folder / "r.pid")]
+    return _running(command, folder / "r.out", port, {})
+
+
+def _syslog_ng(folder: Path, port: int, action: str) -> contextlib.AbstractContextManager[None]:
+    from tests.services.daemons import unpack_syslog_ng
+
+    home = unpack_syslog_ng()
+    (folder / "s.conf").write_text(
+        f"""@version: 3.38
+options {{ keep-hostname(yes); stats-freq(0); }};
+source s {{ network(ip("127.0.0.1") port({port}) transport("tcp") flags(no-parse)
+  log-iw-size(100000) log-fetch-limit(1000)); }};
+destination d {{ {action} }};
+log {{ source(s); destination(d); flags(flow-control); }};
+"""
+    )
+    library = home / "lib" / "x86_64-linux-gnu"
+    modules = next(iter(sorted((home / "lib" / "syslog-ng").glob("[0-9]*"))), home / "lib" / "syslog-ng")
+    command = [
+        str(home / "sbin" / "syslog-ng"),
+        "-F",
+        "-e",
+        "-f",
+        str(folder / "s.conf"),
+        f"--module-path={modules}",
+    ]
+    command += ["-R", str(folder / "persist"), "-c", str(folder / "ctl"), "-p", str(folder / "pid")]
+    return _running(
+        command, folder / "s.out", port, {"LD_LIBRARY_PATH": f"{library}:{home / 'lib' / 'syslog-ng'}"}
+    )
+
+
+def _forward(logger: str, address: str) -> str:
     host, port = address.rsplit(":", 1)
-    return f'action(type="omfwd" target="{host}" port="{port}" protocol="tcp" template="raw")'
+    if logger == "rsyslog":
+        return f'action(type="omfwd" target="{host}" port="{port}" protocol="tcp" template="raw")'
+    return f'network("{host}" port({port}) transport("tcp") template("$MSG\\n"));'
+
+
+def _program(logger: str, command: list[str], confirm: str) -> str:
+    words = " ".join(command)
+    if logger == "rsyslog":
+        confirmed = {
+            "none": "",
+            "lines": ' confirmMessages="on"',
+            "transactions": ' confirmMessages="on" useTransactions="on"',
+        }[confirm]
+        return f'action(type="omprog" binary="{words}" template="raw"{confirmed} confirmTimeout="60000")'
+    return f'program("{words}" template("$MSG\\n"));'
 
 
 def _ended(process: subprocess.Popen[str]) -> float:
     process.wait(timeout=600)
+    return time.monotonic()
+
+
+def _written(path: Path) -> float:
+    deadline = time.monotonic() + 600
+    while not path.exists():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"nothing came to {path}")
+        time.sleep(0.01)
     return time.monotonic()
 
 

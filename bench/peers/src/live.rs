@@ -53,11 +53,14 @@ pub fn discard_tcp(address: &str, most: u64) -> io::Result<String> {
     Ok(report(lines, started))
 }
 
-/// Reads standard input to its end.
-pub fn discard_stdin() -> io::Result<String> {
+/// Reads standard input to its end. `log` is written when `most` lines have come: standard output may be the parent's.
+pub fn discard_stdin(log: &str, most: u64) -> io::Result<String> {
+    let mut input = io::stdin().lock();
     let started = Instant::now();
-    let lines = discard(&mut io::stdin().lock(), u64::MAX)?;
-    Ok(report(lines, started))
+    let lines = discard(&mut input, most)?;
+    std::fs::write(log, report(lines, started))?;
+    discard(&mut input, u64::MAX)?;
+    Ok(String::new())
 }
 
 fn discard(input: &mut impl Read, most: u64) -> io::Result<u64> {
@@ -73,16 +76,16 @@ fn discard(input: &mut impl Read, most: u64) -> io::Result<u64> {
 }
 
 /// An omprog program that only answers: `OK` once to begin with, then for every message, or for every transaction.
-pub fn answer(log: &str) -> io::Result<String> {
+/// `log` is written when `most` messages were answered.
+pub fn answer(log: &str, most: u64) -> io::Result<String> {
     let mut input = BufReader::with_capacity(CHUNK, io::stdin().lock());
     let mut output = io::stdout().lock();
     output.write_all(b"OK\n")?;
     output.flush()?;
     let (mut line, mut lines, mut open) = (Vec::new(), 0_u64, false);
     let mut started = None;
-    let mut last = Instant::now();
     while input.read_until(b'\n', &mut line)? > 0 {
-        started.get_or_insert_with(Instant::now);
+        let first = *started.get_or_insert_with(Instant::now);
         let reply: &[u8] = match line.as_slice() {
             b"BEGIN TRANSACTION\n" => {
                 open = true;
@@ -99,12 +102,11 @@ pub fn answer(log: &str) -> io::Result<String> {
         };
         output.write_all(reply)?;
         output.flush()?;
-        last = Instant::now();
+        if lines == most && reply == b"OK\n" {
+            std::fs::write(log, report(lines, first))?;
+        }
         line.clear();
     }
-    let seconds = started.map_or(0.0, |s| (last - s).as_secs_f64());
-    // Standard output belongs to rsyslog.
-    std::fs::write(log, format!("{lines} {seconds:.6}\n"))?;
     Ok(String::new())
 }
 
@@ -143,8 +145,8 @@ pub fn run(arguments: &[String]) -> Option<io::Result<String>> {
         ["send-tcp", address, path, _] => number(&arguments[3]).and_then(|n| send_tcp(address, path, n)),
         ["discard-tcp", address] => discard_tcp(address, u64::MAX),
         ["discard-tcp", address, _] => number(&arguments[2]).and_then(|n| discard_tcp(address, n)),
-        ["discard-stdin"] => discard_stdin(),
-        ["answer", log] => answer(log),
+        ["discard-stdin", log, _] => number(&arguments[2]).and_then(|n| discard_stdin(log, n)),
+        ["answer", log, _] => number(&arguments[2]).and_then(|n| answer(log, n)),
         ["send-udp", address, path, _, _] => number(&arguments[3])
             .and_then(|rate| number(&arguments[4]).and_then(|count| send_udp(address, path, rate, count))),
         _ => return None,

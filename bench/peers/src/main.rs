@@ -23,7 +23,7 @@ fn main() -> ExitCode {
         _ => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             "usage: seismolog-bench-peers regex FILE | decompress FILE... | send-tcp ADDRESS FILE TIMES | \
-             discard-tcp ADDRESS [LINES] | discard-stdin | answer LOG | send-udp ADDRESS FILE RATE COUNT",
+             discard-tcp ADDRESS [LINES] | discard-stdin LOG LINES | answer LOG LINES | send-udp ADDRESS FILE RATE COUNT",
         )),
     });
     match done {
