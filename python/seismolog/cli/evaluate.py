@@ -27,7 +27,7 @@ def evaluate(
     detectors: str = "",
     delays: int = 0,
     again: Annotated[bool, Parameter(negative=())] = False,
-    format: Literal["text", "json"] = "text",  # noqa: A002 - the word of every command
+    format: Literal["text", "json"] = "text",
     page: Path | None = None,
     write_docs: Path | None = None,
 ) -> int:

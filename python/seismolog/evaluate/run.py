@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -52,7 +51,7 @@ def evaluate(
             known = trial(seed, plan, day, progress=lambda step, head=head: tell(f"{head}: {step}"))  # type: ignore[misc]
             write = path.with_suffix(".json.tmp")
             write.write_text(json.dumps(known, ensure_ascii=False), encoding="utf-8")
-            os.replace(write, path)
+            write.replace(path)
         made.append(known)
     return made
 

@@ -23,7 +23,6 @@ import polars as pl
 from seismolog.evaluate.matching import matches
 from seismolog.simulate import campus, incidents
 from seismolog.simulate.campus.events import Injected
-from seismolog.store.merge import needed_columns
 from seismolog.store.schema import TABLES
 
 if TYPE_CHECKING:
@@ -85,10 +84,10 @@ def wanted_columns(detectors: Iterable[str]) -> dict[str, list[str]]:
         for table, columns in registry.detector(name).TABLES.items():
             wanted.setdefault(table, set()).update(columns)
     made = {}
-    for table, columns in wanted.items():
+    for table, chosen in wanted.items():
         declared = TABLES[table]
         keys = set(declared.keys) if table != "client_traffic" else set()
-        made[table] = [c for c in declared.names if c in columns | keys]
+        made[table] = [c for c in declared.names if c in chosen | keys]
     return made
 
 
@@ -165,9 +164,10 @@ def trial(
         "incidents": {},
         "seconds": seconds,
     }
-    for strength in (None, *plan.strengths):
-        tell("clean day" if strength is None else f"strength {strength:g}")
-        cast = planned[strength] if strength is not None else []
+    variants: tuple[float | None, ...] = (None, *plan.strengths)
+    for variant in variants:
+        tell("clean day" if variant is None else f"strength {variant:g}")
+        cast = planned[variant] if variant is not None else []
         others = [h for h in habits if h not in cast]
         clean = world.day(number)
         truth_of_others = [h.truth(clean) for h in others]
@@ -178,12 +178,12 @@ def trial(
         seconds["counting"] = seconds.get("counting", 0.0) + time.process_time() - began
         tables = _joined(past, counted, wanted)
         rows = counted["client_traffic"].filter(pl.col("kind").cast(pl.String) == "dns_query")
-        if strength is None:
+        if variant is None:
             result["queries"] = int(rows["count"].sum())
         began = time.process_time()
         raised, joined, by_detector = _look(tables, start, begin, site, settings, baseline, names)
         seconds["detecting"] = seconds.get("detecting", 0.0) + time.process_time() - began
-        if strength is None:
+        if variant is None:
             result["detector_seconds"] = by_detector
             result["clean"] = [_told(i, truth_of_others) for i in joined]
             continue
@@ -191,7 +191,7 @@ def trial(
         if plan.delays:
             delays = _delays(tables, truths, start, begin, site, settings, baseline, names, plan.delays)
         result["truths"] += [_found(t, raised, delays.get(i), truths) for i, t in enumerate(truths)]
-        result["incidents"][f"{strength:g}"] = [_told(i, [*truths, *truth_of_others]) for i in joined]
+        result["incidents"][f"{variant:g}"] = [_told(i, [*truths, *truth_of_others]) for i in joined]
     return result
 
 
@@ -343,8 +343,3 @@ def _told(incident: Incident, truths: Sequence[Injected]) -> dict[str, Any]:
         "of": kinds[0] if kinds else None,
         "rows": sorted({t.row for t in of}),
     }
-
-
-def columns_read(table: str, columns: Sequence[str]) -> list[str]:
-    """The columns of a table that are needed for these."""
-    return needed_columns(TABLES[table], columns)

@@ -1,3 +1,4 @@
+# ruff: noqa: ARG001 - shapes share one signature
 """How much each device asks in each ten minutes of a day.
 
 A device's rate is its level, the shape of its class (with its own start of the day), a factor for the day, and a gamma
@@ -50,7 +51,7 @@ def rates(parameters: Parameters, people: Population, day: int) -> Floats:
     rng = np.random.default_rng([p.seed, 2025, 4, day + 1000])
     free = p.is_free(day)
     made = np.zeros((people.devices, BLOCKS), np.float32)
-    hours = np.arange(BLOCKS, dtype=np.float32) / 6
+    hours = np.arange(BLOCKS) / 6
     for number, name in enumerate(CLASSES):
         rows = np.flatnonzero(people.of_class == number)
         if not len(rows):
@@ -73,7 +74,7 @@ def _pc(
     p: Parameters,
     people: Population,
     rows: npt.NDArray[np.int64],
-    hours: Floats,
+    hours: npt.NDArray[np.float64],
     free: bool,
 ) -> Floats:
     """On from the start of the day to its end, busiest after being switched on; some stay on by night."""
@@ -105,7 +106,7 @@ def _phone(
     p: Parameters,
     people: Population,
     rows: npt.NDArray[np.int64],
-    hours: Floats,
+    hours: npt.NDArray[np.float64],
     free: bool,
 ) -> Floats:
     """Two stays or three between morning and evening."""
@@ -128,7 +129,7 @@ def _lab(
     p: Parameters,
     people: Population,
     rows: npt.NDArray[np.int64],
-    hours: Floats,
+    hours: npt.NDArray[np.float64],
     free: bool,
 ) -> Floats:
     """Rooms that are switched on together for a lesson and off after it."""
@@ -150,7 +151,7 @@ def _server(
     p: Parameters,
     people: Population,
     rows: npt.NDArray[np.int64],
-    hours: Floats,
+    hours: npt.NDArray[np.float64],
     free: bool,
 ) -> Floats:
     """Around the clock, some of it with the campus, and jobs at fixed hours of each server's own."""
@@ -171,7 +172,7 @@ def _flat(
     p: Parameters,
     people: Population,
     rows: npt.NDArray[np.int64],
-    hours: Floats,
+    hours: npt.NDArray[np.float64],
     free: bool,
 ) -> Floats:
     return np.ones((len(rows), len(hours)), np.float32)
@@ -182,7 +183,7 @@ def _crowd(
     p: Parameters,
     people: Population,
     rows: npt.NDArray[np.int64],
-    hours: Floats,
+    hours: npt.NDArray[np.float64],
     free: bool,
 ) -> Floats:
     """Many users behind one address: the shape of the campus."""

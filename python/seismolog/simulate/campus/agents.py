@@ -38,7 +38,8 @@ def agents(parameters: Parameters, people: Population, names: Names) -> list[Age
     rng = np.random.default_rng([parameters.seed, 2025, 9])
     made = []
     for number, (period, jitter, prevalence, at_once) in enumerate(_common(rng)):
-        domain = f"{('telemetry', 'update', 'time', 'sync', 'push', 'metrics')[number % 6]}-{domain_words(rng, 1)[0]}{number}.example"
+        use = ("telemetry", "update", "time", "sync", "push", "metrics")[number % 6]
+        domain = f"{use}-{domain_words(rng, 1)[0]}{number}.example"
         own = names.add([f"{h}.{domain}" for h in ("v10", "a1", "eu", "settings")[: int(rng.integers(1, 5))]])
         kinds = ("pc", "lab", "phone", "device")[: int(rng.integers(1, 5))]
         pool = np.concatenate([people.members(k) for k in kinds])

@@ -116,9 +116,9 @@ def _batches(day: Day) -> Iterator[tuple[str, list[str]]]:
         queries = Queries.join([ordinary, explicit.where(explicit.minute // 60 == which)])
         server = world.people.server[queries.client]
         for number, name in enumerate(world.dns_names):
-            part = queries.where(np.flatnonzero(server == number))
-            part = part.where(np.argsort(part.minute, kind="stable"))
-            yield name, _query_lines(world, name, part, stamps(day.start.astimezone(zone), part.minute))
+            asked = queries.where(np.flatnonzero(server == number))
+            asked = asked.where(np.argsort(asked.minute, kind="stable"))
+            yield name, _query_lines(world, name, asked, stamps(day.start.astimezone(zone), asked.minute))
     mail = day.kept_services()
     for number, name in enumerate(world.mail_names):
         part = mail.where(np.flatnonzero(mail.server == number))
@@ -211,7 +211,8 @@ def _mail_line(
             return f"{postfix}/smtpd[31]: connect from unknown[{address}]"
         case "pop_access" | "imap_access" as protocol:
             program = "pop3-login" if protocol == "pop_access" else "imap-login"
-            return f"{dovecot}{program}: Login: user=<{user}>, method=PLAIN, rip={address}, lip=133.95.10.25, mpid={number}, TLS"
+            where = f"rip={address}, lip=133.95.10.25, mpid={number}, TLS"
+            return f"{dovecot}{program}: Login: user=<{user}>, method=PLAIN, {where}"
         case _:
             why = "(auth failed, 1 attempts in 2 secs)"
             return f"{dovecot}imap-login: Aborted login {why}: user=<{user}>, method=PLAIN, rip={address}, lip=133.95.10.25"

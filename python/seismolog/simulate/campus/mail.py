@@ -13,6 +13,7 @@ quarter of an hour, with an even chance each time.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -60,7 +61,7 @@ def message_lookups(
     minute: Ints,
     client: Ints,
     foreign: Ints,
-    by_rank: npt.NDArray[np.int64],
+    by_rank: npt.NDArray[np.integer[Any]],
 ) -> tuple[Ints, Ints, Ints]:
     """Minute, name and type of the look-ups of messages; `foreign` is the number of foreign domains of each."""
     groups = names.groups

@@ -9,9 +9,12 @@ Registered domains read like those of real sites: words in several sound pattern
 other scripts. All end in a reserved top-level domain, so that none is anybody's.
 """
 
+# ruff: noqa: SIM905 - hundreds of words read better as text
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -33,14 +36,16 @@ def hash32(numbers: npt.NDArray[np.integer]) -> npt.NDArray[np.uint32]:
     z = numbers.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return ((z ^ (z >> np.uint64(31))) >> np.uint64(32)).astype(np.uint32)
+    high: npt.NDArray[np.uint32] = ((z ^ (z >> np.uint64(31))) >> np.uint64(32)).astype(np.uint32)
+    return high
 
 
 def quantiles(weights: npt.NDArray[np.float64], size: int = 1 << 18) -> npt.NDArray[np.int32]:
     """A table of which an even draw has these weights, to 1 in `size`."""
     edges = np.cumsum(weights)
     at = (np.arange(size) + 0.5) / size * edges[-1]
-    return np.searchsorted(edges, at).astype(np.int32)
+    found: npt.NDArray[np.int32] = np.searchsorted(edges, at).astype(np.int32)
+    return found
 
 
 def looks(
@@ -87,6 +92,7 @@ class Names:
     groups: dict[str, Ints] = field(default_factory=dict)
     """Numbers of names by what they are for."""
     _of_domain: dict[str, int] = field(default_factory=dict)
+    _unlikely: npt.NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, bool))
     _base: tuple[int, int] = (0, 0)
 
     def domain_number(self, text: str) -> int:
@@ -116,6 +122,13 @@ class Names:
         self.target = np.concatenate([self.target, np.array([_target(t) for t in texts], np.int64)])
         return np.arange(first, len(self.texts))
 
+    def unlikely(self) -> npt.NDArray[np.bool_]:
+        """For each domain whether its name looks made up to the counting core."""
+        known = len(self._unlikely)
+        if known < len(self.domains):
+            self._unlikely = np.concatenate([self._unlikely, judged(self.domains[known:])])
+        return self._unlikely
+
     def settle(self) -> None:
         """What is here now is what :meth:`forget` goes back to."""
         self._base = len(self.texts), len(self.domains)
@@ -125,9 +138,39 @@ class Names:
         names, domains = self._base
         for text in self.domains[domains:]:
             del self._of_domain[text]
+        self._unlikely = self._unlikely[:domains]
         del self.domains[domains:], self.texts[names:]
         for name in ("domain", "entropy", "length", "mail", "target"):
             setattr(self, name, getattr(self, name)[:names])
+
+
+def judged(domains: list[str]) -> npt.NDArray[np.bool_]:
+    """For each registered domain whether the counting core takes its name for made up.
+
+    The core is asked with one line a domain, each from a client of its own; a core that does not judge names finds none.
+    """
+    import polars as pl
+
+    from seismolog import _core
+
+    made = np.zeros(len(domains), bool)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "domains.log"
+        with path.open("w", encoding="ascii") as file:
+            for number, domain in enumerate(domains):
+                client = dotted((10 << 24) + number)
+                file.write(
+                    f"2025-07-01T12:00:00Z ns named[77]: client {client}#53 (www.{domain}): query: www.{domain} IN A +\n"
+                )
+        scan = _core.scan([path], details=True)
+        try:
+            rows = pl.DataFrame(scan.table("client_names"))
+        except _core.SeismologError:
+            return made
+    for client in rows.filter(pl.col("unlikely_domains") > 0)["client"].to_list():
+        a, b, c, d = (int(x) for x in client.split("."))
+        made[(a << 24 | b << 16 | c << 8 | d) - (10 << 24)] = True
+    return made
 
 
 def registered(text: str) -> str:
@@ -146,280 +189,45 @@ def _target(text: str) -> int:
     return a << 24 | b << 16 | c << 8 | d
 
 
-_WORDS = [
-    "air",
-    "auto",
-    "bank",
-    "base",
-    "beach",
-    "bike",
-    "bird",
-    "blue",
-    "board",
-    "book",
-    "bright",
-    "build",
-    "cafe",
-    "camp",
-    "car",
-    "card",
-    "care",
-    "cash",
-    "cat",
-    "center",
-    "chat",
-    "city",
-    "class",
-    "clean",
-    "cloud",
-    "club",
-    "code",
-    "coffee",
-    "color",
-    "cook",
-    "craft",
-    "data",
-    "day",
-    "deal",
-    "dental",
-    "design",
-    "direct",
-    "doctor",
-    "dream",
-    "drive",
-    "easy",
-    "eco",
-    "energy",
-    "expert",
-    "express",
-    "face",
-    "farm",
-    "fashion",
-    "film",
-    "fit",
-    "flower",
-    "food",
-    "forum",
-    "free",
-    "fresh",
-    "game",
-    "garden",
-    "gift",
-    "global",
-    "gold",
-    "good",
-    "green",
-    "group",
-    "guide",
-    "hair",
-    "happy",
-    "hard",
-    "health",
-    "hello",
-    "home",
-    "hot",
-    "hotel",
-    "house",
-    "ideal",
-    "info",
-    "insure",
-    "jobs",
-    "kids",
-    "king",
-    "lab",
-    "land",
-    "law",
-    "learn",
-    "life",
-    "light",
-    "line",
-    "link",
-    "list",
-    "live",
-    "local",
-    "loan",
-    "love",
-    "luck",
-    "mag",
-    "map",
-    "market",
-    "master",
-    "media",
-    "metal",
-    "mobile",
-    "money",
-    "moon",
-    "motor",
-    "music",
-    "my",
-    "nature",
-    "net",
-    "news",
-    "nice",
-    "night",
-    "north",
-    "ocean",
-    "office",
-    "online",
-    "open",
-    "organic",
-    "outlet",
-    "page",
-    "paper",
-    "park",
-    "party",
-    "pay",
-    "pet",
-    "phone",
-    "photo",
-    "pixel",
-    "planet",
-    "play",
-    "plus",
-    "point",
-    "port",
-    "post",
-    "power",
-    "press",
-    "prime",
-    "print",
-    "pro",
-    "pub",
-    "quick",
-    "radio",
-    "real",
-    "red",
-    "rent",
-    "review",
-    "river",
-    "road",
-    "rock",
-    "room",
-    "run",
-    "safe",
-    "sale",
-    "school",
-    "science",
-    "sea",
-    "search",
-    "self",
-    "shop",
-    "show",
-    "silver",
-    "simple",
-    "sky",
-    "smart",
-    "snow",
-    "social",
-    "solar",
-    "south",
-    "space",
-    "speed",
-    "sport",
-    "star",
-    "stone",
-    "store",
-    "street",
-    "studio",
-    "style",
-    "sun",
-    "super",
-    "super",
-    "tech",
-    "test",
-    "ticket",
-    "time",
-    "tiny",
-    "tools",
-    "top",
-    "tour",
-    "town",
-    "toy",
-    "track",
-    "trade",
-    "travel",
-    "tree",
-    "true",
-    "trust",
-    "tube",
-    "up",
-    "urban",
-    "vet",
-    "video",
-    "view",
-    "villa",
-    "vip",
-    "vital",
-    "voice",
-    "walk",
-    "wall",
-    "water",
-    "wave",
-    "way",
-    "wear",
-    "web",
-    "wedding",
-    "west",
-    "white",
-    "wild",
-    "wind",
-    "wine",
-    "wiki",
-    "wise",
-    "wolf",
-    "wood",
-    "word",
-    "work",
-    "world",
-    "yacht",
-    "yellow",
-    "yes",
-    "yoga",
-    "young",
-    "zen",
-    "zone",
-]
-_ONSETS = [
-    "b",
-    "c",
-    "d",
-    "f",
-    "g",
-    "h",
-    "j",
-    "k",
-    "l",
-    "m",
-    "n",
-    "p",
-    "r",
-    "s",
-    "t",
-    "v",
-    "w",
-    "z",
-    "br",
-    "ch",
-    "cl",
-    "cr",
-    "dr",
-    "fl",
-    "fr",
-    "gr",
-    "kl",
-    "pl",
-    "pr",
-    "sch",
-    "sh",
-    "sk",
-    "sl",
-    "sp",
-    "st",
-    "th",
-    "tr",
-]
-_VOWELS = ["a", "e", "i", "o", "u", "a", "e", "i", "o", "ai", "au", "ea", "ee", "ei", "ie", "io", "oo", "ou"]
+_WORDS = (
+    "air auto bank base beach bike bird blue board book bright build cafe camp car card care cash cat "
+    "center chat city class clean cloud club code coffee color cook craft data day deal dental design "
+    "direct doctor dream drive easy eco energy expert express face farm fashion film fit flower food "
+    "forum free fresh game garden gift global gold good green group guide hair happy hard health hello "
+    "home hot hotel house ideal info insure jobs kids king lab land law learn life light line link list "
+    "live local loan love luck mag map market master media metal mobile money moon motor music my nature "
+    "net news nice night north ocean office online open organic outlet page paper park party pay pet "
+    "phone photo pixel planet play plus point port post power press prime print pro pub quick radio real "
+    "red rent review river road rock room run safe sale school science sea search self shop show silver "
+    "simple sky smart snow social solar south space speed sport star stone store street studio style sun "
+    "super super tech test ticket time tiny tools top tour town toy track trade travel tree true trust "
+    "tube up urban vet video view villa vip vital voice walk wall water wave way wear web wedding west "
+    "white wild wind wine wiki wise wolf wood word work world yacht yellow yes yoga young zen zone"
+).split()
+_ONSETS = (
+    "b c d f g h j k l m n p r s t v w z br ch cl cr dr fl fr gr kl pl pr sch sh sk sl sp st th tr"
+).split()
+_VOWELS = "a e i o u a e i o ai au ea ee ei ie io oo ou".split()
 _CODAS = ["", "", "", "n", "r", "s", "t", "l", "m", "x", "ck", "nd", "ng", "rt", "st", "ll"]
+_HOSTS = (
+    *(
+        "www",
+        "mail",
+        "portal",
+        "lms",
+        "library",
+        "files",
+        "print",
+        "proxy",
+        "vpn",
+        "ldap1",
+        "ldap2",
+        "sso",
+        "wiki",
+    ),
+    *("git", "db1", "db2", "backup", "calendar", "1mx", "2mx"),
+)
+_SERVICES = ("ldap._tcp", "kerberos._udp", "ldap._tcp.dc._msdcs", "sip._tls", "caldavs._tcp", "gc._tcp")
 _TLDS = ("example", "example", "example", "test", "invalid")
 
 
@@ -505,8 +313,8 @@ def campus_names(parameters: Parameters, people: Population) -> Names:
             for h in hexes(rng, 15_000, 28 + 4 * k)
         ]
     put("antivirus", virus)
-    put("campus", [f"{h}.{CAMPUS}" for h in ("www", "mail", "portal", "lms", "library", "files", "print", "proxy", "vpn", "ldap1", "ldap2", "sso", "wiki", "git", "db1", "db2", "backup", "calendar", "1mx", "2mx")])  # fmt: skip
-    put("srv", [f"_{s}.{CAMPUS}" for s in ("ldap._tcp", "kerberos._udp", "ldap._tcp.dc._msdcs", "sip._tls", "caldavs._tcp", "gc._tcp")], [CAMPUS] * 6)  # fmt: skip
+    put("campus", [f"{h}.{CAMPUS}" for h in _HOSTS])
+    put("srv", [f"_{s}.{CAMPUS}" for s in _SERVICES], [CAMPUS] * len(_SERVICES))
     put("probe", [f"{w}.{CAMPUS}" for w in _letters(rng, 6000)], [CAMPUS] * 6000)
     inside = [
         f"{'h' if i >= people.devices else 'pc'}-{t.replace('.', '-')}.{CAMPUS}"

@@ -85,8 +85,8 @@ class Mixture:
                 types[i, kind] = share
         types /= types.sum(axis=1, keepdims=True)
         category = np.stack([_even(row, 8192) for row in mix])
-        kind = np.stack([_even(row, 4096) for row in types])
-        return cls(category, kind, mix @ types)
+        drawn = np.stack([_even(row, 4096) for row in types])
+        return cls(category, drawn, mix @ types)
 
 
 def _even(weights: npt.NDArray[np.float64], size: int) -> npt.NDArray[np.uint8]:

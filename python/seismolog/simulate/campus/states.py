@@ -1,8 +1,8 @@
 """Summaries in the stored form of the counting core, made for many rows at once with numpy.
 
-The form is that of ``rust/core/src/count/summary.rs``: a byte for the level (bit 7: a set without counts), then for each item
-in rising order of its hash the 32 bits of it and, with counts, the count as a LEB128 varint. Past a size, items are kept
-whose hash falls below 2^(32 − level).
+The form is that of ``rust/core/src/count/summary.rs``: a byte for the level (bit 7: a set without counts), then for each
+item in rising order of its hash the 32 bits of it and, with counts, the count as a LEB128 varint. Past a size, items are
+kept whose hash falls below 2^(32 − level).
 """
 
 from __future__ import annotations

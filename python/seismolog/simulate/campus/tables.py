@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from seismolog.simulate.campus.events import KINDS, MINUTES, PTR, Day, Queries
+from seismolog.simulate.campus.events import KINDS, MINUTES, MX, PTR, Day, Queries
 from seismolog.simulate.campus.names import ENTROPY_PARTS, hash32
 from seismolog.simulate.campus.ordinary import coarse_types, hour
 from seismolog.simulate.campus.population import dotted
@@ -138,11 +138,14 @@ def count_coarsely(
     explicit = day.kept_queries(Queries.join(day.queries))
     explicit = explicit.where((explicit.minute >= 0) & (explicit.minute < MINUTES))
     _coarse_traffic(making, explicit)
-    detailed = explicit.where(explicit.qtype == PTR) if not making.wants("client_domain") else explicit
+    named = making.wants("client_domain") or making.wants("client_names")
+    detailed = explicit if named else explicit.where(explicit.qtype == PTR)
     for which in range(24):
         part = detailed.where(detailed.minute // 60 == which)
         packed = _Packed.of(making, which, part)
         _client_domain(making, packed)
+        if making.wants("client_names"):
+            _client_names(making, packed)
         _ptr_target(making, which, part)
     _services(making, minutes=10)
     _drops(making, minutes=10)
@@ -229,6 +232,8 @@ def _hour(making: _Making, which: int, queries: Queries) -> None:
         _domain(making, packed)
     if making.wants("client_domain"):
         _client_domain(making, packed)
+    if making.wants("client_names"):
+        _client_names(making, packed)
     if making.wants("ptr_target"):
         _ptr_target(making, which, queries)
 
@@ -428,6 +433,39 @@ def _client_domain(making: _Making, p: _Packed) -> None:
     )
 
 
+def _client_names(making: _Making, p: _Packed) -> None:
+    """Of each client and hour: MX names, domains with mail-like labels, domains whose name looks made up."""
+    world = making.day.world
+    looks = world.names
+    who = p.server << _CLIENT_BITS | p.client
+    mx = np.unique((who[p.qtype == MX] << _NAME_BITS) | p.name[p.qtype == MX]) >> _NAME_BITS
+    mail = looks.mail[p.name] > 0
+    pair = np.unique(
+        ((who[mail] << _DOMAIN_BITS | p.domain[mail]) << 6) | looks.mail[p.name[mail]].astype(np.int64)
+    )
+    first, labels = _runs(pair >> 6)
+    of_pair = pair[first] >> (6 + _DOMAIN_BITS)
+    unlikely = looks.unlikely()[p.domain]
+    odd = np.unique(who[unlikely] << _DOMAIN_BITS | p.domain[unlikely]) >> _DOMAIN_BITS
+    rows = np.unique(np.concatenate([mx, of_pair, odd]))
+
+    def each(of: Ints) -> Ints:
+        return np.bincount(np.searchsorted(rows, of), minlength=len(rows))
+
+    making.put(
+        "client_names",
+        {
+            "bin_start": _starts(making, np.full(len(rows), p.which * 60)),
+            "server": _enum(rows >> _CLIENT_BITS, world.servers),
+            "client": _texts(making, rows & ((1 << _CLIENT_BITS) - 1)),
+            "mx_names": each(mx),
+            "mail_domains": each(of_pair),
+            "probed_domains": each(of_pair[labels >= 3]),
+            "unlikely_domains": each(odd),
+        },
+    )
+
+
 def _bridge(known: tuple[Ints, Ints], pairs: Ints, last: Ints) -> tuple[Ints, tuple[Ints, Ints]]:
     """Minute at which each pair was asked for last before (-1: never), and what is known from now on."""
     keys, minutes = known
@@ -604,7 +642,12 @@ def _accounts(making: _Making, lines: Any) -> None:
     wide = row[seen].astype(np.uint64) << np.uint64(32) | hash32(lines.client[seen] + (1 << 40)).astype(
         np.uint64
     )
-    clients = summaries(np.sort(wide), rows, making.bounds.client_summary_size)
+    size = making.bounds.client_summary_size
+    clients = summaries(np.sort(wide), rows, size)
+    inside = seen & (lines.kind != KINDS.index("auth_failure"))
+    network = world.people.numbers[lines.client[inside]].astype(np.int64) >> 8
+    wide = row[inside].astype(np.uint64) << np.uint64(32) | hash32(network + (1 << 42)).astype(np.uint64)
+    networks = summaries(np.sort(wide), rows, size)
     making.put(
         "account_activity",
         {
@@ -616,6 +659,8 @@ def _accounts(making: _Making, lines: Any) -> None:
             "authenticated_sends": of([KINDS.index("smtp_accepted")]),
             "distinct_clients": clients.distinct,
             "client_state": clients.state,
+            "distinct_networks": networks.distinct,
+            "network_state": networks.state,
         },
     )
 

@@ -18,7 +18,8 @@ def _networks(cast: Cast, rng: np.random.Generator, count: int) -> np.ndarray:
     people = cast.world.people
     order = people.world + rng.permutation(people.addresses - people.world)
     _, first = np.unique(people.numbers[order] >> 8, return_index=True)
-    return order[np.sort(first)][:count]
+    found: np.ndarray = order[np.sort(first)][:count]
+    return found
 
 
 def positive(cast: Cast, rng: np.random.Generator, strength: float) -> Planned:

@@ -179,12 +179,9 @@ def curve(day: Day, client: int) -> Floats:
     return made
 
 
-def new_domains(
-    world: World, rng: np.random.Generator, count: int, *, labels: Sequence[str] | None = None
-) -> list[str]:
-    """Registered domains that nobody has asked for before: words, or the labels given."""
-    words = list(labels) if labels is not None else domain_words(rng, count)
-    return [f"{w}{int(rng.integers(100, 99999)) if labels is None else ''}.example" for w in words]
+def new_domains(rng: np.random.Generator, count: int) -> list[str]:
+    """Registered domains that nobody has asked for before: words and a number."""
+    return [f"{w}{int(rng.integers(100, 99999))}.example" for w in domain_words(rng, count)]
 
 
 def mail_lookups(

@@ -24,7 +24,7 @@ def _times(rng: np.random.Generator, period: float, jitter: float, begin: int, e
 def positive(cast: Cast, rng: np.random.Generator, strength: float) -> Planned:
     """A Trojan that asks for orders."""
     client = cast.address(int(cast.devices("pc", "server")[0]))
-    domain = new_domains(cast.world, rng, 1)[0]
+    domain = new_domains(rng, 1)[0]
     period = float(rng.choice([1, 2, 3, 5])) / strength
     jitter = float(rng.uniform(0, 0.15))
     begin, end = span(rng, int(rng.integers(540, 1100)))
@@ -52,7 +52,7 @@ def lookalike(cast: Cast, rng: np.random.Generator) -> Planned:
         cast.address(int(d))
         for d in cast.devices("pc", "server", count=min(count, cast.world.parameters.clients // 20))
     ]
-    domain = new_domains(cast.world, rng, 1)[0]
+    domain = new_domains(rng, 1)[0]
     period = float(rng.choice([2, 5, 10, 15]))
     begin, end = (0, 1440) if habit else span(rng, 700)
     of = seeded(rng)

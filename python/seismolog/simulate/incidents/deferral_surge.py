@@ -68,7 +68,8 @@ def positive(cast: Cast, rng: np.random.Generator, strength: float) -> Planned |
 
 def _first_attempts(day: Day, server: int) -> np.ndarray:
     made = day.services[0 if server == 0 else 1]
-    return made.minute[(made.kind == 1) & (made.server == server)]
+    found: np.ndarray = made.minute[(made.kind == 1) & (made.server == server)]
+    return found
 
 
 def lookalike(cast: Cast, rng: np.random.Generator) -> Planned | None:

@@ -1,7 +1,7 @@
 """``dga``: a client asks for domains whose names a program made up.
 
-Positive: 20 domains of random letters in ten minutes. Look-alike: a browser's probes for names that do not exist, and a reader
-of pages in other scripts.
+Positive: 20 domains of random letters in ten minutes. Look-alike: a browser's probes for names that do not exist, and a
+reader of pages in other scripts.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """``entropy_shift``: the entropies of who asks and of what is asked move together.
 
-Positive: an attack on the DNS server for strangers, of one of three classes: one source and one name (both fall), thousands of
-spoofed sources and one name (sources rise, names fall), one source that searches (sources fall, names rise); the normal one
-is 3000 look-ups in ten minutes. Look-alike: a part of the campus goes dark for an hour or two, and fewer ask for less.
+Positive: an attack on the DNS server for strangers, of one of three classes: one source and one name (both fall),
+thousands of spoofed sources and one name (sources rise, names fall), one source that searches (sources fall, names rise);
+the normal one is 3000 look-ups in ten minutes. Look-alike: a part of the campus goes dark for an hour or two, and fewer
+ask for less.
 """
 
 from __future__ import annotations
@@ -34,10 +35,8 @@ def positive(cast: Cast, rng: np.random.Generator, strength: float) -> Planned |
         people, names = world.people, world.names
         minute = at_rate(r, level, begin, end)
         count = len(minute)
-        if style == "distributed":
-            client = r.integers(people.world, people.addresses, count)
-        else:
-            client = np.full(count, source)
+        spoofed = r.integers(people.world, people.addresses, count)
+        client = spoofed if style == "distributed" else np.full(count, source)
         if style == "search":
             target = r.permutation(people.devices)[np.arange(count) % people.devices]
             day.queries.append(Queries.of(minute, client, names.groups["pointer"][target], PTR))

@@ -18,7 +18,7 @@ def positive(cast: Cast, rng: np.random.Generator, strength: float) -> Planned:
     """A handful of names, again and again, at an even rate."""
     client = cast.address(int(cast.devices("pc", "server")[0]))
     begin, end = span(rng, int(rng.integers(400, 720)))
-    domains = new_domains(cast.world, rng, 3)
+    domains = new_domains(rng, 3)
     of = seeded(rng)
 
     def put(day: Day) -> None:
@@ -38,7 +38,7 @@ def lookalike(cast: Cast, rng: np.random.Generator) -> Planned:
     """A server that reports every few seconds, every day."""
     client = cast.address(int(cast.devices("server", "device")[0]))
     rate = float(rng.uniform(60, 300))
-    domains = new_domains(cast.world, rng, 1)
+    domains = new_domains(rng, 1)
     of = seeded(rng)
 
     def put(day: Day) -> None:

@@ -33,10 +33,11 @@ def positive(cast: Cast, rng: np.random.Generator, strength: float) -> Planned:
         )
         day.services.append(Services.of(minute, number, "auth_failure", who, accounts))
 
-    subjects = (cast.world.accounts[account],) if spread else (cast.text(int(clients[0])),)
-    subjects += tuple(cast.text(int(c)) for c in clients[1:]) if spread else ()
+    texts = tuple(cast.text(int(c)) for c in clients)
+    subjects = (cast.world.accounts[account], *texts) if spread else texts
     may = ("login_attack", "step_change", "account_spread")
-    note = f"{120 * strength:.0f} failures in ten minutes, {len(clients)} clients, {'one account' if spread else 'many accounts'}"
+    accounts = "one account" if spread else "many accounts"
+    note = f"{120 * strength:.0f} failures in ten minutes, {len(clients)} clients, {accounts}"
     return Planned(put, NAME, "positive", may, subjects, server, begin, end, strength, note)
 
 

@@ -1,7 +1,7 @@
 """``mail_server_mimic``: a quiet client takes on the shape of a mail server's curve (IP-A of the study).
 
-Positive: a fifth of the first mail server's curve, MX and A of ever new domains. Look-alike: a mail server that was installed
-this morning, with mail of its own.
+Positive: a fifth of the first mail server's curve, MX and A of ever new domains. Look-alike: a mail server that was
+installed this morning, with mail of its own.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ def positive(cast: Cast, rng: np.random.Generator, strength: float) -> Planned:
     def put(day: Day) -> None:
         r = of(day)
         shape = np.convolve(curve(day, model), np.ones(15) / 15, mode="same")[begin:end]
-        # A world whose mail server asks little has a worm that asks as much as the study's did.
         level = 10 * 0.2 * strength * shape * wander(r, end - begin, 0.08)
         day.queries.append(mail_lookups(day.world, r, at_rate(r, level, begin, end), client))
 

@@ -1,7 +1,7 @@
 """``outbreak_growth``: ever more clients under a worm-like incident.
 
-Positive: hosts that are infected one after the other, twice as many every 40 to 70 minutes, each a mass mailer at the strength
-of that row. Look-alike: one subnet gets new software, which asks for its servers.
+Positive: hosts that are infected one after the other, twice as many every 40 to 70 minutes, each a mass mailer at the
+strength of that row. Look-alike: one subnet gets new software, which asks for its servers.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def lookalike(cast: Cast, rng: np.random.Generator) -> Planned:
     """Software is rolled out to a subnet within two hours."""
     clients = [cast.address(int(d)) for d in cast.devices("pc", count=25)]
     begin = int(rng.integers(540, 780))
-    domain = new_domains(cast.world, rng, 1)[0]
+    domain = new_domains(rng, 1)[0]
     of = seeded(rng)
 
     def put(day: Day) -> None:

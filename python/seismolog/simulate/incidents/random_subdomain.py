@@ -23,7 +23,7 @@ def positive(cast: Cast, rng: np.random.Generator, strength: float) -> Planned:
     begin, end = span(rng, int(rng.integers(60, 180)))
     apex = cast.world.names.groups["apex"]
     old = cast.world.names.domains[cast.world.names.domain[apex[int(rng.integers(200, len(apex)))]]]
-    domain = old if known else new_domains(cast.world, rng, 1)[0]
+    domain = old if known else new_domains(rng, 1)[0]
     of = seeded(rng)
 
     def put(day: Day) -> None:
@@ -59,7 +59,7 @@ def lookalike(cast: Cast, rng: np.random.Generator) -> Planned:
             for d in cast.devices("server" if filter_ else "pc", count=1 if filter_ else 60)
         ]
     )
-    domain = new_domains(cast.world, rng, 1)[0]
+    domain = new_domains(rng, 1)[0]
     rate = float(rng.uniform(150, 500))
     begin, end = (0, 1440) if filter_ else (480, 1200)
     of = seeded(rng)

@@ -42,7 +42,8 @@ def lookalike(cast: Cast, rng: np.random.Generator) -> Planned:
     device = int(cast.devices("pc")[0])
     client = cast.address(device)
     awake = np.flatnonzero(cast.day.counts[device])
-    begin = int(awake[len(awake) // 2]) * 10
+    # Somewhere in the middle third of its day.
+    begin = int(awake[int(len(awake) * rng.uniform(0.4, 0.6))]) * 10
 
     def put(day: Day) -> None:
         day.remove(begin, 1440, client=client)

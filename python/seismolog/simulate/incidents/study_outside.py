@@ -1,4 +1,4 @@
-"""Clients outside in step: is the DNS server under an attack from many?
+"""Clients outside in step, as if many attacked the DNS server together.
 
 Eight addresses of the world whose curves one hand moves, 200 look-ups in ten minutes each.
 """

@@ -15,7 +15,7 @@ def positive(cast: Cast, rng: np.random.Generator, strength: float) -> Planned:
     client = cast.address(int(cast.devices("pc", "server")[0]))
     begin = int(rng.integers(120, 420))
     end = int(rng.integers(900, 1100))
-    domains = new_domains(cast.world, rng, 3)
+    domains = new_domains(rng, 3)
     of = seeded(rng)
 
     def put(day: Day) -> None:

@@ -1,7 +1,7 @@
 """``tunnel``: data in names below one domain.
 
-Positive: 100 names of 50 characters in ten minutes. Look-alike: an antivirus that asks for a hash of each file of a disk, below
-a domain that many ask for.
+Positive: 100 names of 50 characters in ten minutes. Look-alike: an antivirus that asks for a hash of each file of a disk,
+below a domain that many ask for.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BASE32 = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz234567", np.uint8)
 def positive(cast: Cast, rng: np.random.Generator, strength: float) -> Planned:
     """A tunnel with base32 or hexadecimal names."""
     client = cast.address(int(cast.devices("pc", "server", "phone")[0]))
-    domain = new_domains(cast.world, rng, 1)[0]
+    domain = new_domains(rng, 1)[0]
     begin, end = span(rng, int(rng.integers(60, 240)))
     of = seeded(rng)
     kind = int(rng.choice([TXT, A]))
