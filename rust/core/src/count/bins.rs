@@ -5,6 +5,8 @@
 //! were asked is only written down (sixteen bytes a query); it is counted when the bin is sealed, in
 //! two small hash tables that stay in the cache, which is far cheaper than a set operation a line.
 
+use serde::{Deserialize, Serialize};
+
 use crate::event::{Kind, QueryType};
 
 use super::intern::Interner;
@@ -117,6 +119,19 @@ pub struct OpenBin {
     fold_at: usize,
     /// A counter stood at its largest value.
     pub saturated: bool,
+    /// How far it has been told, where lines are counted as they come.
+    pub told: Told,
+}
+
+/// How far an open bin has been told to those who wait for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// Something was counted since it was told last.
+    pub changed: bool,
+    /// It was told before: what has become nothing since must be told as nothing.
+    pub before: bool,
+    /// Where its lines came from.
+    pub sources: Vec<u32>,
 }
 
 /// Memory of sealed bins for the next ones: fresh memory costs a page fault each 4 KiB.
@@ -186,6 +201,7 @@ impl OpenBin {
             level: 0,
             fold_at: FOLD_FROM,
             saturated: false,
+            told: Told::default(),
         }
     }
 

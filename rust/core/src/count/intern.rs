@@ -84,6 +84,16 @@ impl Interner {
         this
     }
 
+    /// An empty table like this one, which goes on with its counters.
+    #[must_use]
+    pub fn renewed(&self) -> Self {
+        Interner {
+            unparsed: self.unparsed,
+            shed: self.shed,
+            ..Interner::new(&self.inside, &self.reinjection, self.prefix_v6, self.max_clients)
+        }
+    }
+
     fn push(&mut self, text: &str, hash: u64, side: u8, reinjection: bool) -> u32 {
         let id = self.known.len() as u32;
         let offset = self.arena.len() as u32;
@@ -253,6 +263,15 @@ impl Interner {
         let side = if inside { 1 } else { 2 };
         let id = self.push(&client.to_string(), client.stable_hash(), side, reinjection);
         self.canonical.insert(client, id);
+        id
+    }
+
+    /// The number of a canonical client, for which room is made where the table is at its bound: counts that
+    /// were told under its own name go on under it.
+    pub fn take_in(&mut self, client: Client) -> u32 {
+        let bound = std::mem::replace(&mut self.max_clients, u32::MAX as usize / 2);
+        let id = self.client_id(client);
+        self.max_clients = bound;
         id
     }
 

@@ -140,6 +140,16 @@ impl Memory {
             .flat_map(|(id, list)| list.into_iter().map(move |h| (id, h)))
     }
 
+    /// Looks at everything that waits.
+    pub fn each(&self, mut look: impl FnMut(&Half)) {
+        self.halves.values().flatten().for_each(&mut look);
+    }
+
+    /// Changes everything that waits.
+    pub fn each_mut(&mut self, mut change: impl FnMut(&mut Half)) {
+        self.halves.values_mut().flatten().for_each(&mut change);
+    }
+
     /// Number of waiting halves.
     #[must_use]
     pub fn len(&self) -> usize {

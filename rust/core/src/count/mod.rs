@@ -10,6 +10,7 @@
 pub mod address;
 pub mod bins;
 pub mod detail;
+pub mod frozen;
 pub mod hash;
 pub mod intern;
 pub mod lookup;

@@ -46,6 +46,29 @@ pub struct ClientColumns {
     pub state_end: Vec<u64>,
 }
 
+impl ClientColumns {
+    /// The texts that the views point into, apart from the client table: that of the rows and no other.
+    pub fn take_texts(&mut self, arena: &[u8]) -> Vec<u8> {
+        let mut texts = Vec::new();
+        for view in &mut self.client {
+            let mut bytes = view.to_le_bytes();
+            let [a, b, c, d, ..] = bytes;
+            let length = u32::from_le_bytes([a, b, c, d]) as usize;
+            if length <= 12 {
+                continue;
+            }
+            let [.., e, f, g, h] = bytes;
+            let from = u32::from_le_bytes([e, f, g, h]) as usize;
+            let offset = texts.len() as u32;
+            // Made by the same table: the text lies within its arena.
+            texts.extend_from_slice(arena.get(from..from + length).unwrap_or_default());
+            bytes[12..].copy_from_slice(&offset.to_le_bytes());
+            *view = u128::from_le_bytes(bytes);
+        }
+        texts
+    }
+}
+
 /// One row of `traffic`.
 #[derive(Clone, Debug)]
 pub struct TrafficRow {
@@ -89,6 +112,8 @@ struct Cell {
     name_total: u64,
     name_sum: f64,
     name_top: u64,
+    /// Events were here and were taken back.
+    nothing: bool,
 }
 
 /// Seals bins; holds the scratch tables.
@@ -116,6 +141,7 @@ impl Sealer {
             let Some(table) = table else { continue };
             for row in &mut table.rows {
                 row.side = u32::from(clients.known(row.client).side);
+                row.distinct = 0;
             }
             let named = options.names && kind == Kind::DnsQuery;
             let mut cells = [Cell::default(); CELLS];
@@ -123,11 +149,12 @@ impl Sealer {
                 self.count_pairs(&bin.asked, table, bin.level);
             }
             let typed = options.query_types && kind == Kind::DnsQuery;
-            tally_clients(table, typed, &mut cells);
+            let again = bin.told.before;
+            tally_clients(table, typed, again, &mut cells);
             if named {
                 self.count_names(&bin.asked, table, typed, &mut cells);
             }
-            for (at, cell) in cells.iter().enumerate().filter(|(_, c)| c.count > 0) {
+            for (at, cell) in cells.iter().enumerate().filter(|(_, c)| c.count > 0 || c.nothing) {
                 let row = self.traffic_row(
                     key,
                     kind,
@@ -145,9 +172,9 @@ impl Sealer {
                 self.clear_names();
             }
             if options.clients {
-                append(columns, key, kind, table, clients, options);
+                append(columns, key, kind, table, clients, options, again);
                 if named && options.state {
-                    append_states(columns, &bin.asked, table, bin.level, limits);
+                    append_states(columns, &bin.asked, table, bin.level, limits, again);
                 } else if options.state {
                     let end = columns.state.len() as u64;
                     columns.state_end.resize(columns.count.len(), end);
@@ -352,8 +379,13 @@ const fn cell_of(type_at: usize, side: usize) -> usize {
     type_at * SIDES + side
 }
 
-/// Sums of the rows by query type and side.
-fn tally_clients(table: &KindTable, typed: bool, cells: &mut [Cell; CELLS]) {
+/// Sums of the rows by query type and side; `again`: cells that have become nothing are told as well.
+fn tally_clients(table: &KindTable, typed: bool, again: bool, cells: &mut [Cell; CELLS]) {
+    if again && !typed {
+        for row in table.rows.iter().filter(|r| r.count == 0) {
+            cells[cell_of(NO_TYPE, row.side as usize)].nothing = true;
+        }
+    }
     let mut add = |type_at: usize, side: usize, count: u32, recipients: u32| {
         let cell = &mut cells[cell_of(type_at, side)];
         let c = u64::from(count);
@@ -384,11 +416,12 @@ fn append(
     table: &KindTable,
     clients: &Interner,
     options: &Options,
+    again: bool,
 ) {
     let rows = &table.rows;
     let first = columns.count.len() as u32;
-    // Held back and then cancelled events leave rows of zero.
-    let all = rows.iter().all(|r| r.count > 0);
+    // Held back and then cancelled events leave rows of zero, which a bin that was told before tells.
+    let all = again || rows.iter().all(|r| r.count > 0);
     let live = |r: &&super::bins::Row| all || r.count > 0;
     columns
         .client
@@ -435,6 +468,7 @@ fn append_states(
     table: &KindTable,
     level: u8,
     limits: &Limits,
+    again: bool,
 ) {
     let mut pairs: Vec<(u32, u32)> = asked.iter().map(|a| (a.row, (a.hash >> 32) as u32)).collect();
     pairs.sort_unstable();
@@ -446,7 +480,7 @@ fn append_states(
         let mine = rest.partition_point(|p| p.0 <= index as u32);
         let (here, later) = rest.split_at(mine);
         rest = later;
-        if row.count == 0 {
+        if row.count == 0 && !again {
             continue;
         }
         set.level = level;

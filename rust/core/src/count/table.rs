@@ -14,7 +14,6 @@ use crate::event::QueryType;
 
 use super::Options;
 use super::bins::BinKey;
-use super::intern::Interner;
 use super::seal::{ClientColumns, TrafficRow};
 
 /// What the resolver makes of a bin.
@@ -70,13 +69,14 @@ pub fn client_schema(options: &Options, wide: bool) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-/// A batch of `client_traffic`. `arena` holds the texts that the views point into.
+/// A batch of `client_traffic`. `texts` are those that the views point into: an [`super::intern::Interner::arena`], or what
+/// [`ClientColumns::take_texts`] made of it.
 ///
 /// # Errors
 /// [`Error::Table`] if the columns do not fit together, which would be a bug.
 pub fn client_batch(
     columns: ClientColumns,
-    arena: &Interner,
+    texts: Vec<u8>,
     options: &Options,
     wide: bool,
     source: u32,
@@ -105,9 +105,10 @@ pub fn client_batch(
         Some(NullBuffer::from(valid))
     };
     let views = ScalarBuffer::from(columns.client);
-    let texts = vec![Buffer::from(arena.arena().to_vec())];
+    let texts = vec![Buffer::from(texts)];
     // SAFETY: every view was made by `Interner` from a text of its arena, which holds only the UTF-8 of
-    // `Client`'s `Display`; the arena only grows, so that offset and length stay within it.
+    // `Client`'s `Display`; the arena only grows, so that offset and length stay within it. `take_texts` copies
+    // whole texts and moves the views with them.
     let client = unsafe { StringViewArray::new_unchecked(views, texts, nulls) };
     let mut arrays: Vec<ArrayRef> = vec![
         Arc::new(TimestampMicrosecondArray::from(start).with_timezone("UTC")),

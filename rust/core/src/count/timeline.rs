@@ -23,6 +23,9 @@ pub struct Years {
     /// Bits of the years, counted from the first, in which a 29 February was seen: the lowest bit is
     /// year -8, so that late lines before the first are covered too.
     pub leap_seen: u32,
+    /// Minute of the year in which lines are received, where they are counted as they come: `last` is its
+    /// year, and each line lies in the year that brings it nearest.
+    received: Option<i64>,
 }
 
 const fn step(from: i64, to: i64) -> i64 {
@@ -39,6 +42,23 @@ const fn step(from: i64, to: i64) -> i64 {
 const FEB_29: i64 = 31 + 28;
 
 impl Years {
+    /// Lines are now received in this minute on the clock of years of 366 days, counted from year 0.
+    pub fn receive(&mut self, minute: i64) {
+        self.last = minute.div_euclid(YEAR_MINUTES);
+        self.received = Some(minute.rem_euclid(YEAR_MINUTES));
+    }
+
+    /// The minute on the relative clock of a line with this minute of the year, if no year has passed.
+    #[inline(always)]
+    #[must_use]
+    pub fn place(&self, minute: i64) -> i64 {
+        let year = match self.received {
+            None => self.last,
+            Some(received) => self.last + step(received, minute),
+        };
+        year * YEAR_MINUTES + minute
+    }
+
     /// Takes the next line's minute of the year; returns its minute on the relative clock.
     pub fn advance(&mut self, minute: i64) -> i64 {
         match &mut self.ends {
@@ -211,6 +231,12 @@ impl Course {
             to: s.to + shift,
         }));
         self.steps.truncate(STEPS_MOST);
+    }
+
+    /// Forgets steps back that lie more than a day behind: nothing will be near them again.
+    pub fn forget_steps(&mut self) {
+        let newest = self.newest;
+        self.steps.retain(|s| s.from >= newest - 1440);
     }
 
     /// Whether a bin lies after a step back near it: the second pass of a repeated hour, if its time is

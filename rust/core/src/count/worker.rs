@@ -1,5 +1,7 @@
 //! The worker: lines of one part of one source, in order, become bins.
 
+mod live;
+
 use std::collections::BTreeMap;
 
 use hashbrown::HashMap;
@@ -22,6 +24,8 @@ use super::memory::{Half, Held, Memory};
 use super::seal::{ClientColumns, Sealer, TrafficRow};
 use super::timeline::{Course, YEAR_MINUTES, Years};
 use super::{Limits, Options};
+
+pub use live::{LiveOptions, Part, Round, Seen, Top};
 
 /// Minutes for which a bin stays open behind the newest of its server: late lines and cancels within
 /// them find the bin as it was. Later lines open the bin again and are counted as `late`.
@@ -106,7 +110,9 @@ struct Stream {
     server: u32,
     clock: Clock,
     course: Course,
-    /// Current minute and where its bin stands.
+    /// Minute of the last line on the stream's clock, with which the next line's is compared.
+    turned: i64,
+    /// Minute, segment and place of the bin that lines are counted in.
     minute: i64,
     segment: u16,
     bin: usize,
@@ -154,6 +160,8 @@ pub struct Worker {
     /// Events are counted one line behind; not where details need what a line says beside its client.
     behind: bool,
     detail: Option<Box<Detail>>,
+    /// What only lines as they come need.
+    live: Option<Box<live::Present>>,
 }
 
 impl Worker {
@@ -194,6 +202,7 @@ impl Worker {
             need_client: options.clients || options.details || !options.inside.is_empty(),
             behind: !options.details && (options.clients || !options.inside.is_empty()),
             detail: options.details.then(|| Box::new(Detail::new(options, limits))),
+            live: None,
         }
     }
 
@@ -290,7 +299,7 @@ impl Worker {
                 && !is_repetition(found.message)
             {
                 let stream = self.stream_of(found.server, clock);
-                if self.streams[stream].minute != minute_of(clock, minute, &self.years) {
+                if self.streams[stream].turned != minute_of(clock, minute, &self.years) {
                     self.count_waiting(waiting);
                     self.turn(stream, clock, minute);
                 }
@@ -411,6 +420,7 @@ impl Worker {
             server,
             clock,
             course: Course::default(),
+            turned: NO_MINUTE,
             minute: NO_MINUTE,
             segment: 0,
             bin: 0,
@@ -522,16 +532,21 @@ impl Worker {
 
     /// Moves a stream to the minute of its next line.
     fn turn(&mut self, stream: usize, clock: Clock, minute: i64) {
+        if self.live.is_some() {
+            self.turn_live(stream, clock, minute);
+            return;
+        }
         let minute = if clock == Clock::Yearless {
             self.years.advance(minute)
         } else {
             minute
         };
         let s = &mut self.streams[stream];
-        if s.minute == minute {
+        if s.turned == minute {
             return;
         }
         let segment = s.course.advance(clock, minute);
+        s.turned = minute;
         s.minute = minute;
         s.segment = segment;
         let key = BinKey {
@@ -614,6 +629,7 @@ impl Worker {
         let s = &mut self.streams[stream];
         let Some(at) = s.open.remove(&key) else { return };
         if s.bin == at && s.minute == key.1 {
+            s.turned = NO_MINUTE;
             s.minute = NO_MINUTE;
         }
         let Some(bin) = self.bins[at].take() else { return };
@@ -822,11 +838,14 @@ impl Worker {
     /// Takes a counted event back from its bin, which is open within the horizon.
     fn take_back(&mut self, held: Held) {
         let clients = self.clients.len();
-        let place = self
-            .streams
-            .get(held.key.stream as usize)
-            .and_then(|s| s.open.get(&(held.key.segment, held.key.minute)))
-            .copied();
+        let place = if self.live.is_some() {
+            self.place_live(held.key)
+        } else {
+            self.streams
+                .get(held.key.stream as usize)
+                .and_then(|s| s.open.get(&(held.key.segment, held.key.minute)))
+                .copied()
+        };
         match place.and_then(|at| self.bins[at].as_mut()) {
             Some(bin) => {
                 let (_, row) = bin.row(held.kind, held.client, clients);
@@ -853,6 +872,7 @@ impl Worker {
             }
             Some(Last::Ignored) => self.ignored += 1,
             Some(Last::Unmatched) => self.unmatched("repetition of an unmatched line"),
+            None if self.live.is_some() => self.unmatched("repetition of nothing"),
             None => {
                 let s = &self.streams[stream];
                 let key = BinKey {
@@ -950,6 +970,7 @@ impl Worker {
             }
             let mine = &mut self.streams[m.stream as usize];
             mine.course.join(s.clock, &s.course, m.minutes);
+            mine.turned = NO_MINUTE;
             mine.minute = NO_MINUTE;
             if let Some(last) = s.last {
                 mine.last = Some(match last {
@@ -1052,7 +1073,7 @@ struct Moved {
 #[inline(always)]
 fn minute_of(clock: Clock, minute: i64, years: &Years) -> i64 {
     if clock == Clock::Yearless {
-        years.last * YEAR_MINUTES + minute
+        years.place(minute)
     } else {
         minute
     }
