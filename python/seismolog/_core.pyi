@@ -121,6 +121,83 @@ def scan(
     ten times a second; an exception that it raises stops the scan.
     """
 
+@final
+class Closed:
+    """A round: bins that have closed, or have changed since they were told."""
+
+    @property
+    def revision(self) -> int:
+        """Its number: the position in the write-ahead log up to which its lines were counted."""
+    @property
+    def servers(self) -> list[str]:
+        """Server names; the column `server` holds positions in this list."""
+    def tables(self) -> list[str]:
+        """Names of the tables that have rows."""
+    def table(self, name: str) -> ArrowTable:
+        """A table in the layout of `Scan.table`; UsageError if it has no rows in this round, InputError if the file is
+        damaged.
+
+        Rows are absolute: they hold all that was counted for their key, and of one key and source the row with the
+        highest revision is right, also where it says 0. `source` is 0; or the number of a late set, whose rows a reader
+        must *add* to those of source 0: lines that came when their bin had been let go (an hour behind the watermark)
+        are counted there.
+        """
+
+@final
+class Live:
+    """Receives lines, logs them, counts them, and writes bins to the closed-bin log as they close.
+
+    The state folder holds `wal/`, `snapshot` and `closed/`. All calls may be made from any thread; those that wait let
+    go of the GIL.
+
+    Parameters
+    ----------
+    directory
+        The state folder; made where it is missing.
+    intake
+        Settings of reception as plain values: listeners, allow, limits, wal (see `rust/core/src/live/settings.rs`;
+        `directory` is not needed). A listener is a dict of one key, `{"tcp": {"address": "127.0.0.1:5514"}}`.
+    counting
+        Settings of counting as plain values, each with a default: timezone, server_timezones, server_names,
+        default_server, inside, reinjection, client_prefix_v6, public_suffixes, details, limits (as those of `scan`);
+        lateness, skew, revise (whole seconds: how long a bin waits, how far a time may be ahead, between two tellings of
+        a closed bin that changes); snapshot_bytes, snapshot_seconds, closed_bytes, state_bytes.
+
+    Raises
+    ------
+    UsageError
+        A key is unknown or a value has no meaning; the message names it.
+    """
+
+    def __init__(self, directory: str | PathLike[str], *, intake: dict[str, Any], counting: dict[str, Any]) -> None: ...
+    def start(self) -> dict[str, Any]:
+        """Opens the state, replays, starts. Returns `replayed_lines` and `seconds`. InputError: the state cannot be read
+        or written, or a listener cannot be bound; nothing runs then."""
+    def wait(self, timeout: float) -> list[int]:
+        """Revisions that came into the closed-bin log since the last call, [] after `timeout` seconds. The first call
+        gives all that are there. InputError if counting has stopped; the message says why."""
+    def closed_after(self, revision: int, limit: int = 64) -> list[Closed]:
+        """Rounds above the revision that were not released, oldest first. InputError: a file is damaged."""
+    def release(self, revision: int) -> None:
+        """Rounds up to the revision may go."""
+    def metrics(self) -> dict[str, Any]:
+        """Every number by its Prometheus name (labels and all); besides `counters` (the names of those that only grow)
+        and `troubles` (what is wrong now: part -> message)."""
+    def top(self, n: int = 10) -> dict[str, Any]:
+        """The newest five minutes: since (seconds, None if counting is too far behind to answer), kinds (events by kind),
+        distinct_clients, clients (the n most frequent: client or None, total, kinds)."""
+    def reload(self, intake: dict[str, Any], counting: dict[str, Any]) -> None:
+        """Takes new settings. UsageError: one that needs a restart has changed; nothing has changed then."""
+    def drain(self, timeout: float) -> bool:
+        """Stops accepting, counts what has arrived, tells every bin (closed or not) and keeps the state. False: not done
+        in time. What was told can still be read until `stop`."""
+    def ended(self) -> bool:
+        """Whether every source has ended (standard input only)."""
+    def stop(self) -> None:
+        """Stops at once; the next start replays what was not kept."""
+    def addresses(self) -> dict[str, str]:
+        """Where listeners are bound, by listener as configured (`tcp 127.0.0.1:0` -> `127.0.0.1:40123`)."""
+
 def merge_states(group: Any, state: Any, size: int = 4096) -> ArrowBatch:
     """Merges stored summaries by group: rows (group, state, distinct, entropy, top_share), rising by group.
 

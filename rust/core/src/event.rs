@@ -4,8 +4,10 @@
 //! allocates nothing and knows nothing of bins or totals. The counter reads the verdict and knows
 //! nothing of the daemon that wrote the line.
 
+use serde::{Deserialize, Serialize};
+
 /// What happened, in the terms of DESIGN section 1. The discriminant is the code in the tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Kind {
     /// A DNS query received by a DNS server (D_q).
@@ -88,7 +90,7 @@ impl Kind {
 }
 
 /// The type of a DNS query, as far as the tables tell types apart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum QueryType {
     /// IPv4 address.

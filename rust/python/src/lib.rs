@@ -27,6 +27,8 @@ mod _core {
     #[pymodule_export]
     use super::line_protocol::line_protocol;
     #[pymodule_export]
+    use super::live::{Closed, Live};
+    #[pymodule_export]
     use super::reading::{Explanations, digest, explain, identify, paper_counts, shapes};
     #[pymodule_export]
     use super::scanning::{Scan, merge_states, scan};

@@ -28,29 +28,7 @@ pub fn prefixes(option: &str, texts: &[String]) -> PyResult<Vec<Prefix>> {
 fn limits(given: &BTreeMap<String, usize>) -> PyResult<Limits> {
     let mut l = Limits::default();
     for (name, &value) in given {
-        let field = match name.as_str() {
-            "clients" => &mut l.clients,
-            "names_per_bin" => &mut l.names_per_bin,
-            "summary_size" => &mut l.summary_size,
-            "client_summary_size" => &mut l.client_summary_size,
-            "open_bins" => &mut l.open_bins,
-            "servers" => &mut l.servers,
-            "line_length" => &mut l.line_length,
-            "held_events" => &mut l.held_events,
-            "pending_repeats" => &mut l.pending_repeats,
-            "accounts" => &mut l.accounts,
-            "ptr_targets" => &mut l.ptr_targets,
-            "drop_targets" => &mut l.drop_targets,
-            "domains" => &mut l.domains,
-            "domain_rows" => &mut l.domain_rows,
-            "client_domains" => &mut l.client_domains,
-            "client_domain_rows" => &mut l.client_domain_rows,
-            _ => return Err(usage("limits", format!("unknown bound {name:?}"))),
-        };
-        if value == 0 {
-            return Err(usage("limits", format!("{name} must be at least 1")));
-        }
-        *field = value;
+        l.set(name, value).map_err(|e| usage("limits", e))?;
     }
     Ok(l)
 }

@@ -12,7 +12,7 @@ use crate::event::{Kind, QueryType};
 use super::intern::Interner;
 
 /// Identity of a bin within a partial result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct BinKey {
     /// Minute on the stream's clock (see [`super::timeline`]).
     pub minute: i64,

@@ -6,6 +6,7 @@
 //! first and are counted.
 
 use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
 
 use crate::event::Kind;
 
@@ -16,7 +17,7 @@ use super::detail::Detailed;
 pub const HORIZON_SECONDS: i64 = 3600;
 
 /// A counted event that may yet be taken back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
     /// Where it was counted.
     pub key: BinKey,
@@ -31,7 +32,7 @@ pub struct Held {
 }
 
 /// One half that waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Half {
     /// A counted event.
     Held(Held),
@@ -138,6 +139,17 @@ impl Memory {
         std::mem::take(&mut self.halves)
             .into_iter()
             .flat_map(|(id, list)| list.into_iter().map(move |h| (id, h)))
+    }
+
+    /// Everything that waits, by identifier.
+    pub fn all(&self) -> impl Iterator<Item = (u64, &[Half])> {
+        self.halves.iter().map(|(id, list)| (*id, list.as_slice()))
+    }
+
+    /// Puts halves back that [`Memory::all`] gave.
+    pub fn put(&mut self, id: u64, halves: Vec<Half>) {
+        self.waiting += halves.len();
+        self.halves.entry(id).or_default().extend(halves);
     }
 
     /// Looks at everything that waits.

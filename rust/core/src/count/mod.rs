@@ -134,3 +134,36 @@ impl Default for Limits {
         }
     }
 }
+
+impl Limits {
+    /// Sets a bound by its name.
+    ///
+    /// # Errors
+    /// There is none of that name, or the value is 0.
+    pub fn set(&mut self, name: &str, value: usize) -> Result<(), String> {
+        let field = match name {
+            "clients" => &mut self.clients,
+            "names_per_bin" => &mut self.names_per_bin,
+            "summary_size" => &mut self.summary_size,
+            "client_summary_size" => &mut self.client_summary_size,
+            "open_bins" => &mut self.open_bins,
+            "servers" => &mut self.servers,
+            "line_length" => &mut self.line_length,
+            "held_events" => &mut self.held_events,
+            "pending_repeats" => &mut self.pending_repeats,
+            "accounts" => &mut self.accounts,
+            "ptr_targets" => &mut self.ptr_targets,
+            "drop_targets" => &mut self.drop_targets,
+            "domains" => &mut self.domains,
+            "domain_rows" => &mut self.domain_rows,
+            "client_domains" => &mut self.client_domains,
+            "client_domain_rows" => &mut self.client_domain_rows,
+            _ => return Err(format!("unknown bound {name:?}")),
+        };
+        if value == 0 {
+            return Err(format!("{name} must be at least 1"));
+        }
+        *field = value;
+        Ok(())
+    }
+}

@@ -8,6 +8,8 @@
 //! what the earlier part ended with. The true year is found when the whole file has been read
 //! (see [`crate::archive::years`]).
 
+use serde::{Deserialize, Serialize};
+
 use crate::syslog::header::Clock;
 
 /// Minutes of a year of 366 days.
@@ -128,7 +130,7 @@ impl Years {
 }
 
 /// A step back of a clock by about an hour, as at the end of daylight saving time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepBack {
     /// Minute before the step.
     pub from: i64,
@@ -140,7 +142,7 @@ pub struct StepBack {
 pub const STEPS_MOST: usize = 64;
 
 /// The course of one server's clock within a part of a file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Course {
     /// Minutes of the first and of the last line.
     pub ends: Option<(i64, i64)>,

@@ -1,10 +1,12 @@
 //! The worker: lines of one part of one source, in order, become bins.
 
 mod live;
+mod state;
 
 use std::collections::BTreeMap;
 
 use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
 
 use crate::dialect::Dialect;
 use crate::dialect::bind::quick;
@@ -26,6 +28,7 @@ use super::timeline::{Course, YEAR_MINUTES, Years};
 use super::{Limits, Options};
 
 pub use live::{LiveOptions, Part, Round, Seen, Top};
+pub use state::Saved;
 
 /// Minutes for which a bin stays open behind the newest of its server: late lines and cancels within
 /// them find the bin as it was. Later lines open the bin again and are counted as `late`.
@@ -72,7 +75,7 @@ impl Tally {
 }
 
 /// What the last line of a server was, for "last message repeated N times".
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 enum Last {
     Event(Counted),
     Ignored,
@@ -80,7 +83,7 @@ enum Last {
 }
 
 /// An event as it was counted.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Counted {
     kind: Kind,
     client: u32,

@@ -16,6 +16,9 @@
 //! Linux only: epoll, inotify, `fdatasync` of preallocated segments.
 
 pub mod batch;
+pub mod closed;
+pub mod counter;
+pub mod engine;
 mod feed;
 pub mod framing;
 pub mod ids;
@@ -26,6 +29,7 @@ pub mod queue;
 mod reader;
 pub mod relp;
 pub mod settings;
+pub mod snapshot;
 pub mod sources;
 pub mod tcp;
 pub mod tls;

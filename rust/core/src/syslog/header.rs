@@ -17,7 +17,7 @@ pub use super::time as civil;
 pub use super::bind_file::body as bind_body;
 
 /// Which kind of clock a time was read from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[repr(u8)]
 pub enum Clock {
     /// Month, day and time of day without a year: seconds since 1 January of a year of 366 days.

@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::event::Kind;
 
 /// What an event is to an account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Part {
     /// A successful login.
     Login,

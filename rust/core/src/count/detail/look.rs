@@ -16,7 +16,7 @@ pub const MAIL_LABELS: [&[u8]; 6] = [b"mail", b"smtp", b"mx", b"ns", b"gate", b"
 pub const ENTROPY_PARTS: f64 = 4096.0;
 
 /// What a name looks like.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Look {
     /// Number of the registered domain.
     pub domain: u32,

@@ -119,7 +119,7 @@ impl Default for Sizes {
 }
 
 /// An event as the details count it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Detailed {
     /// No table of details counts it.
     #[default]
@@ -133,7 +133,7 @@ pub enum Detailed {
 }
 
 /// A DNS query as the details count it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Query {
     /// Upper half of the name's hash.
     name: u32,

@@ -40,7 +40,7 @@ pub fn bucket(a: u32, b: u32) -> usize {
 }
 
 /// What was asked for or sent to: its identity, and its address if it is one of IPv4.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Address {
     /// Upper half of the stable hash.
     pub hash: u32,

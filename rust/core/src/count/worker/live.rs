@@ -23,6 +23,9 @@
 //! names are forgotten, so that a flood of spoofed addresses takes up the room for minutes, not for ever.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use super::super::detail::ByKey;
 
@@ -78,7 +81,7 @@ impl Default for LiveOptions {
 }
 
 /// A source's lines of one server.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Feed {
     /// Newest event time, seconds, but for a time that ran ahead by more than a day and came back.
     pub newest: i64,
@@ -98,12 +101,13 @@ impl Feed {
 
 /// A bin at rest.
 pub(super) struct Frozen {
-    pub bytes: Vec<u8>,
+    pub bytes: Arc<[u8]>,
     pub told: Told,
     pub closed: bool,
 }
 
 /// A server's bins.
+#[derive(Default)]
 pub(super) struct Home {
     /// Bins at hand by number of the late set (0: none) and minute.
     pub open: BTreeMap<(u16, i64), usize>,
@@ -142,6 +146,19 @@ pub(super) struct Present {
     pub revised: i64,
     /// Times that the client table was renewed.
     pub renewed: u64,
+}
+
+impl Present {
+    /// The home of the next server.
+    fn add_home(&mut self, servers: &[String]) {
+        let name = servers.get(self.homes.len());
+        let zone = name.and_then(|n| self.options.server_zones.get(n));
+        self.homes.push(Home {
+            gone: i64::MIN,
+            zone: zone.or(self.options.zone.as_ref()).cloned(),
+            ..Home::default()
+        });
+    }
 }
 
 /// Rows of a round that belong together: those of the bins proper, or of a late set.
@@ -309,14 +326,7 @@ impl Worker {
         }
         let server = s.server;
         while p.homes.len() <= server as usize {
-            let name = self.servers.get(p.homes.len());
-            let zone = name.and_then(|n| p.options.server_zones.get(n));
-            p.homes.push(Home {
-                open: BTreeMap::new(),
-                frozen: BTreeMap::new(),
-                gone: i64::MIN,
-                zone: zone.or(p.options.zone.as_ref()).cloned(),
-            });
+            p.add_home(&self.servers);
         }
         let home = &mut p.homes[server as usize];
         let local = match clock {
@@ -379,8 +389,37 @@ impl Worker {
         }
     }
 
+    /// The home of the next server.
+    pub(super) fn add_home(&mut self) {
+        if let Some(p) = &mut self.live {
+            p.add_home(&self.servers);
+        }
+    }
+
+    /// Adds the frozen bins' bytes up, after some were put in.
+    pub(super) fn weigh_frozen(&mut self) {
+        if let Some(p) = &mut self.live {
+            let all = p.homes.iter().flat_map(|h| h.frozen.values());
+            p.frozen_bytes = all.map(|f| f.bytes.len() + FROZEN_OVERHEAD).sum();
+        }
+    }
+
+    /// Lets all bins at rest go, and ends the late set.
+    pub(super) fn let_all_go(&mut self) {
+        let Some(p) = &mut self.live else { return };
+        p.late_set = p.late_set.checked_add(1).unwrap_or(1);
+        p.late_since = None;
+        let mut all = Vec::new();
+        for (server, home) in p.homes.iter().enumerate() {
+            all.extend(home.frozen.keys().map(|k| (server as u32, *k)));
+        }
+        for (server, key) in all {
+            self.let_go(server, key);
+        }
+    }
+
     /// The place of a bin that is not at hand: thawed or new.
-    fn open_live(&mut self, key: BinKey) -> usize {
+    pub(super) fn open_live(&mut self, key: BinKey) -> usize {
         let Some(p) = &mut self.live else { return 0 };
         let home = &mut p.homes[key.stream as usize];
         let mut closed = false;
@@ -454,6 +493,7 @@ impl Worker {
             p.frozen_changed |= bin.told.changed;
             let told = std::mem::take(&mut bin.told);
             if let Some(home) = p.homes.get_mut(server as usize) {
+                let bytes = bytes.into();
                 home.frozen.insert(key, Frozen { bytes, told, closed });
             }
         }
@@ -790,6 +830,22 @@ impl Worker {
             )
         });
         (self.open, frozen.0, frozen.1)
+    }
+
+    /// Every bound that was reached, and how often.
+    #[must_use]
+    pub fn all_shed(&self) -> BTreeMap<&'static str, u64> {
+        let mut shed = self.tally.shed.clone();
+        for (name, n) in [
+            ("clients", self.clients.shed),
+            ("client_unparsed", self.clients.unparsed),
+            ("held_events", self.memory.evicted),
+        ] {
+            if n > 0 {
+                *shed.entry(name).or_default() += n;
+            }
+        }
+        shed
     }
 
     /// Lines whose time lay too far in the future, and times that the client table was renewed.
