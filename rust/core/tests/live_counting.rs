@@ -4,8 +4,6 @@
 
 #![allow(clippy::expect_used, reason = "a test fails by a panic")]
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::io::Write;
 
@@ -82,7 +80,9 @@ fn put(rows: &mut Rows, table: &str, batch: &RecordBatch, servers: &[String], on
             if name == "server" {
                 text = servers[text.parse::<usize>().expect("a position")].clone();
             }
-            if KEYS.contains(&name) && !(table == "domain" && name != "bin_start" && name != "server" && name != "domain") {
+            if KEYS.contains(&name)
+                && !(table == "domain" && name != "bin_start" && name != "server" && name != "domain")
+            {
                 key.push(text);
             } else if name == "source" {
                 assert_eq!(text, "0", "no line of these tests is later than an hour");
@@ -98,7 +98,9 @@ fn put(rows: &mut Rows, table: &str, batch: &RecordBatch, servers: &[String], on
 fn drop_nothing(rows: &mut Rows) {
     rows.retain(|_, v| {
         let zero = |name: &str| v.get(name).is_none_or(|n| n == "0");
-        !(["count", "logins", "failures", "authenticated_sends"].into_iter().all(zero))
+        !(["count", "logins", "failures", "authenticated_sends"]
+            .into_iter()
+            .all(zero))
     });
 }
 
@@ -112,7 +114,8 @@ fn options() -> Options {
 
 fn archive(lines: &[String], options: &Options, limits: &Limits, zone: &str, year: i64) -> Rows {
     let mut file = tempfile::NamedTempFile::new().expect("a file");
-    file.write_all((lines.join("\n") + "\n").as_bytes()).expect("written");
+    file.write_all((lines.join("\n") + "\n").as_bytes())
+        .expect("written");
     let sources = [Source::look(file.path()).expect("a file")];
     let scan_options = ScanOptions {
         count: options.clone(),
@@ -124,7 +127,10 @@ fn archive(lines: &[String], options: &Options, limits: &Limits, zone: &str, yea
     };
     let found = scan(&sources, &scan_options, &Progress::default()).expect("scanned");
     let mut rows = Rows::new();
-    assert!(found.split_bins.is_empty(), "rows of one key must stand together in these tests");
+    assert!(
+        found.split_bins.is_empty(),
+        "rows of one key must stand together in these tests"
+    );
     for (name, batches) in [
         ("client_traffic", &found.client_traffic.1),
         ("traffic", &found.traffic.1),
@@ -209,7 +215,11 @@ fn live(came: &[Came], s: &Setting, rounds: &[usize], restarts: &[usize]) -> (Ro
         }
     }
     reader.read(&mut worker, now + 4 * 3600, 0, false);
-    assert_eq!(reader.read(&mut worker, now + 4 * 3600, 0, true), 0, "everything was told");
+    assert_eq!(
+        reader.read(&mut worker, now + 4 * 3600, 0, true),
+        0,
+        "everything was told"
+    );
     drop_nothing(&mut reader.rows);
     (reader.rows, worker)
 }
@@ -271,7 +281,9 @@ fn stamp(at: i64, yearless: bool) -> String {
     let second = local.rem_euclid(86_400);
     let (h, m, s) = (second / 3600, second / 60 % 60, second % 60);
     if yearless {
-        let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+        let months = [
+            "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+        ];
         format!("{} {day:>2} {h:02}:{m:02}:{s:02}", months[month as usize - 1])
     } else {
         format!("{year}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}+09:00")
@@ -313,7 +325,11 @@ fn differences(a: &Rows, b: &Rows) -> String {
     let mut out = String::new();
     for key in a.keys().chain(b.keys()) {
         if a.get(key) != b.get(key) && out.len() < 3000 {
-            out += &format!("{key:?}\n  live    {:?}\n  archive {:?}\n", a.get(key), b.get(key));
+            out += &format!(
+                "{key:?}\n  live    {:?}\n  archive {:?}\n",
+                a.get(key),
+                b.get(key)
+            );
         }
     }
     out

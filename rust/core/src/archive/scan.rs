@@ -527,7 +527,14 @@ fn build(
                     };
                     let arena = arena.as_ref().unwrap_or(&files[i].worker.clients);
                     let place = |k| resolvers[i].place(k);
-                    let batch = table::client_batch(columns, arena.arena().to_vec(), &options.count, wide, i as u32, place);
+                    let batch = table::client_batch(
+                        columns,
+                        arena.arena().to_vec(),
+                        &options.count,
+                        wide,
+                        i as u32,
+                        place,
+                    );
                     lock(&results)[at] = Some(batch);
                 }
             });

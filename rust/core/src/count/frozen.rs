@@ -122,7 +122,10 @@ pub fn freeze(bin: &mut OpenBin, clients: &Interner, names_most: usize) -> Vec<u
         put(&mut out, name - before);
         before = name;
         put(&mut out, u64::from(a.row));
-        put(&mut out, u64::from((a.what & ASKED_MOST) << 4) | u64::from(a.what >> 28));
+        put(
+            &mut out,
+            u64::from((a.what & ASKED_MOST) << 4) | u64::from(a.what >> 28),
+        );
     }
     out.shrink_to_fit();
     out
@@ -205,7 +208,10 @@ mod tests {
         let mut others = Interner::new(&[], &[], 64, 2);
         let mut back = thaw(&bytes, key, Told::default(), &mut others).expect("a bin");
         assert_eq!(freeze(&mut back, &others, 100), bytes);
-        assert_eq!((back.level, back.saturated, back.asked.len()), (2, true, bin.asked.len()));
+        assert_eq!(
+            (back.level, back.saturated, back.asked.len()),
+            (2, true, bin.asked.len())
+        );
         for cut in 0..bytes.len() {
             assert!(thaw(&bytes[..cut], key, Told::default(), &mut others).is_none());
         }

@@ -144,7 +144,8 @@ impl ClosedLog {
 
     fn show(&self, inside: &Inside) {
         self.bytes.set(inside.bytes);
-        self.count.set(inside.files.range(inside.released + 1..).count() as u64);
+        self.count
+            .set(inside.files.range(inside.released + 1..).count() as u64);
     }
 
     fn path(&self, revision: u64) -> PathBuf {
@@ -210,8 +211,10 @@ impl ClosedLog {
         parts.push(&hash);
         let bytes = parts.iter().map(|p| p.len() as u64).sum::<u64>();
         let name = name_of(revision);
-        write_whole(&self.folder, &name, &parts)
-            .map_err(io_error(format!("closed-bin log {}", self.path(revision).display())))?;
+        write_whole(&self.folder, &name, &parts).map_err(io_error(format!(
+            "closed-bin log {}",
+            self.path(revision).display()
+        )))?;
         let mut inside = lock(&self.inside);
         inside.files.insert(revision, bytes);
         inside.bytes += bytes;
@@ -327,7 +330,10 @@ impl ClosedFile {
             return Err(damaged(0, "no closed-bin file of this version"));
         }
         let length = length.iter().rev().fold(0usize, |n, b| n << 8 | *b as usize);
-        let size = file.metadata().map_err(io_error(path.display().to_string()))?.len();
+        let size = file
+            .metadata()
+            .map_err(io_error(path.display().to_string()))?
+            .len();
         if length as u64 > size {
             return Err(damaged(8, "a header longer than the file"));
         }

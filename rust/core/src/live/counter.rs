@@ -125,9 +125,15 @@ impl CountingConfig {
         };
         let zone = |name: &'static str, text: &str| Zone::new(text).map_err(|e| option(name)(e.to_string()));
         if self.client_prefix_v6 > 128 {
-            return Err(option("client_prefix_v6")("a prefix length of 0 to 128 is expected".into()));
+            return Err(option("client_prefix_v6")(
+                "a prefix length of 0 to 128 is expected".into(),
+            ));
         }
-        for (name, value) in [("lateness", self.lateness), ("skew", self.skew), ("revise", self.revise)] {
+        for (name, value) in [
+            ("lateness", self.lateness),
+            ("skew", self.skew),
+            ("revise", self.revise),
+        ] {
             if !(0..=86_400).contains(&value) {
                 return Err(option(name)(format!("{value}: 0 to 86400 seconds are expected")));
             }
@@ -140,7 +146,11 @@ impl CountingConfig {
             limits.set(name, *value).map_err(option("limits"))?;
         }
         let live = LiveOptions {
-            zone: self.timezone.as_deref().map(|z| zone("timezone", z)).transpose()?,
+            zone: self
+                .timezone
+                .as_deref()
+                .map(|z| zone("timezone", z))
+                .transpose()?,
             server_zones: self
                 .server_timezones
                 .iter()
@@ -396,7 +406,8 @@ impl Counter {
     }
 
     fn take(&mut self, logged: &Logged) {
-        self.worker.receive(logged.source, logged.received_us, &logged.bytes);
+        self.worker
+            .receive(logged.source, logged.received_us, &logged.bytes);
         self.position = logged.position;
     }
 
@@ -619,9 +630,12 @@ pub fn tables(mut round: Round, options: &Options) -> Result<Vec<Told>> {
             )?);
         }
         if !part.traffic.is_empty() {
-            traffic.push(table::traffic_batch(&part.traffic, options, part.source, |key| {
-                round.place(key)
-            })?);
+            traffic.push(table::traffic_batch(
+                &part.traffic,
+                options,
+                part.source,
+                |key| round.place(key),
+            )?);
         }
     }
     let mut told = Vec::new();
@@ -630,7 +644,11 @@ pub fn tables(mut round: Round, options: &Options) -> Result<Vec<Told>> {
         ("traffic", table::traffic_schema(options), traffic),
     ] {
         if !batches.is_empty() {
-            told.push(Told { name, schema, batches });
+            told.push(Told {
+                name,
+                schema,
+                batches,
+            });
         }
     }
     Ok(told)

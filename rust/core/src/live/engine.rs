@@ -117,10 +117,12 @@ impl Engine {
             Some((s, state)) => {
                 let same = s.fingerprint == fingerprint;
                 let worker =
-                    Worker::restore(&options, &limits, &live, &s.worker, same).map_err(|message| Error::Read {
-                        path: self.directory.join(snapshot::NAME),
-                        offset: 0,
-                        message,
+                    Worker::restore(&options, &limits, &live, &s.worker, same).map_err(|message| {
+                        Error::Read {
+                            path: self.directory.join(snapshot::NAME),
+                            offset: 0,
+                            message,
+                        }
                     })?;
                 (worker, s.position, s.revision, state)
             }
@@ -271,9 +273,10 @@ impl Engine {
         if !counting.differs_only_in_bounds(&r.counting) {
             return Err(Error::Option {
                 option: "counting",
-                message: "zones, server names, networks, details and limits are taken over by a restart only; the \
+                message:
+                    "zones, server names, networks, details and limits are taken over by a restart only; the \
                           settings before hold on"
-                    .to_owned(),
+                        .to_owned(),
             });
         }
         *lock(&r.shared.config) = Some(counting.clone());
@@ -321,7 +324,9 @@ impl Engine {
 
     /// Stops at once; the next start replays what was not kept. Does nothing if it does not run.
     pub fn stop(&self) {
-        let Some(r) = lock(&self.running).take() else { return };
+        let Some(r) = lock(&self.running).take() else {
+            return;
+        };
         r.shared.abandon.store(true, Ordering::Release);
         r.intake.stop();
         r.closed.stop();
@@ -364,7 +369,9 @@ fn spawn(
                     .map(|s| (*s).to_owned())
                     .or_else(|| panic.downcast_ref::<String>().cloned())
                     .unwrap_or_else(|| "unknown".to_owned());
-                shared.fail(format!("internal error in the {part} thread, please report it: {what}"));
+                shared.fail(format!(
+                    "internal error in the {part} thread, please report it: {what}"
+                ));
                 closed.stop();
             }
         })

@@ -110,7 +110,9 @@ fn parse(whole: &[u8]) -> std::result::Result<(Snapshot, IntakeState), (u64, &'s
     if parts > whole.len() as u64 {
         return Err(cut);
     }
-    let lengths = (0..parts).map(|_| number()).collect::<std::result::Result<Vec<u64>, _>>()?;
+    let lengths = (0..parts)
+        .map(|_| number())
+        .collect::<std::result::Result<Vec<u64>, _>>()?;
     let mut pieces = Vec::with_capacity(lengths.len());
     for length in lengths {
         let length = usize::try_from(length).map_err(|_| cut)?;

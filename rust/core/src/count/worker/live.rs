@@ -554,11 +554,7 @@ impl Worker {
         }
         all.sort_unstable();
         for (_, server, key) in all {
-            if self
-                .live
-                .as_ref()
-                .is_none_or(|p| p.frozen_bytes <= most / 4 * 3)
-            {
+            if self.live.as_ref().is_none_or(|p| p.frozen_bytes <= most / 4 * 3) {
                 break;
             }
             self.let_go(server, key);
@@ -588,7 +584,9 @@ impl Worker {
                 watermark(&p.feeds, server, told, seconds, lateness).div_euclid(60) - key.1
             };
             for (key, &at) in &home.open {
-                let Some(Some(bin)) = self.bins.get(at) else { continue };
+                let Some(Some(bin)) = self.bins.get(at) else {
+                    continue;
+                };
                 let behind = behind(key, &bin.told);
                 if (key.0 > 0 && over) || (key.0 == 0 && behind > OPEN_MINUTES) {
                     rest.push((server, *key));
@@ -662,7 +660,12 @@ impl Worker {
         let there = |id: u32| map.get(id as usize).copied().unwrap_or(NONE);
         self.clients = fresh;
         let pool = &mut self.pool;
-        let retired = self.live.as_mut().map(|p| p.retired.iter_mut()).into_iter().flatten();
+        let retired = self
+            .live
+            .as_mut()
+            .map(|p| p.retired.iter_mut())
+            .into_iter()
+            .flatten();
         for bin in self.bins.iter_mut().flatten().chain(retired) {
             bin.cool(pool);
             for row in bin.tables.iter_mut().flatten().flat_map(|t| &mut t.rows) {
@@ -703,7 +706,9 @@ impl Worker {
                 watermark(&p.feeds, server, told, now, lateness) >= (key.1 + 1) * 60
             };
             for (key, &at) in &home.open {
-                let Some(Some(bin)) = self.bins.get(at) else { continue };
+                let Some(Some(bin)) = self.bins.get(at) else {
+                    continue;
+                };
                 let closed = p.closed[at];
                 if bin.told.changed && (all || (closed && again) || (!closed && passed(key, &bin.told))) {
                     due.push((server, *key));
@@ -742,10 +747,7 @@ impl Worker {
             if again {
                 p.revised = now;
             }
-            p.frozen_changed = p
-                .homes
-                .iter()
-                .any(|h| h.frozen.values().any(|f| f.told.changed));
+            p.frozen_changed = p.homes.iter().any(|h| h.frozen.values().any(|f| f.told.changed));
         }
         for part in &mut round.parts {
             part.texts = part.columns.take_texts(self.clients.arena());
@@ -824,10 +826,7 @@ impl Worker {
     #[must_use]
     pub fn kept(&self) -> (usize, usize, usize) {
         let frozen = self.live.as_ref().map_or((0, 0), |p| {
-            (
-                p.homes.iter().map(|h| h.frozen.len()).sum(),
-                p.frozen_bytes,
-            )
+            (p.homes.iter().map(|h| h.frozen.len()).sum(), p.frozen_bytes)
         });
         (self.open, frozen.0, frozen.1)
     }
@@ -889,13 +888,7 @@ impl Worker {
 }
 
 /// The lowest watermark of the feeds that wrote to a bin; that of a feed that has ended is the clock's.
-fn watermark(
-    feeds: &ByKey<(u32, u32), Feed>,
-    server: u32,
-    told: &Told,
-    now: i64,
-    lateness: i64,
-) -> i64 {
+fn watermark(feeds: &ByKey<(u32, u32), Feed>, server: u32, told: &Told, now: i64, lateness: i64) -> i64 {
     told.sources
         .iter()
         .map(|source| match feeds.get(&(server, *source)) {
@@ -909,7 +902,10 @@ fn watermark(
 impl Interner {
     /// The number here of a client that another table knows as `id`, for which room is made.
     fn take_over(&mut self, other: &Interner, id: u32) -> u32 {
-        match other.text(id).and_then(super::super::address::Client::parse_canonical) {
+        match other
+            .text(id)
+            .and_then(super::super::address::Client::parse_canonical)
+        {
             Some(client) if id > super::super::intern::SHED => self.take_in(client),
             _ => id.min(super::super::intern::SHED),
         }

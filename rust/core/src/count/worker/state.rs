@@ -104,7 +104,9 @@ impl Worker {
         for home in &p.homes {
             let mut bins = Vec::with_capacity(home.open.len() + home.frozen.len());
             for (&(set, minute), &at) in &home.open {
-                let Some(Some(bin)) = self.bins.get_mut(at) else { continue };
+                let Some(Some(bin)) = self.bins.get_mut(at) else {
+                    continue;
+                };
                 bins.push(Bin {
                     set,
                     minute,
@@ -124,7 +126,10 @@ impl Worker {
                 });
                 blobs.push(Arc::clone(&f.bytes));
             }
-            homes.push(Place { gone: home.gone, bins });
+            homes.push(Place {
+                gone: home.gone,
+                bins,
+            });
         }
         let mut clients = Vec::new();
         for id in 2..self.clients.len() {
@@ -225,7 +230,11 @@ impl Worker {
             worker.add_home();
             let mut home = Home {
                 gone: place.gone,
-                ..worker.live.as_mut().and_then(|p| p.homes.pop()).unwrap_or_default()
+                ..worker
+                    .live
+                    .as_mut()
+                    .and_then(|p| p.homes.pop())
+                    .unwrap_or_default()
             };
             for bin in place.bins {
                 let bytes = blobs.next().ok_or("a bin is missing")?;
