@@ -1,0 +1,184 @@
+"""The evaluation: exact intervals, matching, sums, resuming, what it shows."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seismolog.evaluate import intervals, matching, page, run, summarize
+from seismolog.evaluate.trial import Plan, wanted_columns
+from seismolog.simulate.campus.events import Injected
+
+T = datetime(2025, 6, 2, 9, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Seen:
+    subjects: tuple[str, ...]
+    start: datetime
+    end: datetime | None
+
+
+def truth(**changes: Any) -> Injected:
+    values: dict[str, Any] = {
+        "row": "ripple",
+        "kind": "positive",
+        "detectors": ("ripple", "step_change"),
+        "subjects": ("192.0.2.7",),
+        "server": "1dns",
+        "start": T,
+        "end": T + timedelta(hours=3),
+        "strength": 1.0,
+        "note": "",
+    }
+    return Injected(**(values | changes))
+
+
+@pytest.mark.parametrize(
+    ("hits", "trials", "low", "high"),
+    # Clopper and Pearson's own: the roots of the binomial tails.
+    [(0, 10, 0.0, 1 - 0.025**0.1), (10, 10, 0.025**0.1, 1.0), (5, 10, 0.18709, 0.81291), (0, 0, 0.0, 1.0)],
+)
+def test_intervals_of_shares(hits: int, trials: int, low: float, high: float) -> None:
+    assert intervals.share(hits, trials) == pytest.approx((low, high), abs=1e-4)
+
+
+def test_intervals_of_shares_hold_the_level_that_they_promise() -> None:
+    for p in (0.02, 0.3, 0.95):
+        covered = 0.0
+        for k in range(61):
+            low, high = intervals.share(k, 60)
+            covered += math.comb(60, k) * p**k * (1 - p) ** (60 - k) * (low <= p <= high)
+        assert covered >= 0.95
+
+
+def test_intervals_of_rates() -> None:
+    assert intervals.rate(0, 60) == pytest.approx((0.0, -math.log(0.025) / 60))
+    low, high = intervals.rate(30, 60)
+    assert low < 0.5 < high
+    assert intervals.rate(3, 0) == (0.0, math.inf)
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        (Seen(("192.0.2.7",), T, None), True),
+        (Seen(("192.0.2.0/24",), T, None), True),
+        (Seen(("192.0.2.8", "192.0.3.0/24"), T, None), False),
+        (Seen(("192.0.2.7",), T + timedelta(hours=4), None), False),
+        (Seen(("192.0.2.7",), T - timedelta(hours=4), T - timedelta(hours=1)), False),
+        (Seen(("192.0.2.7",), T - timedelta(hours=4), T + timedelta(hours=1)), True),
+        (Seen(("(shed)/24",), T, None), False),
+    ],
+)
+def test_matching_needs_a_subject_and_a_time_in_common(seen: Seen, expected: bool) -> None:
+    assert matching.matches(seen, truth()) is expected
+
+
+def result(found: dict[str, float], *, kind: str = "positive", strength: float = 1.0) -> dict[str, Any]:
+    told = asdict(truth(kind=kind, strength=strength))
+    told |= {"start": T.isoformat(), "end": T.isoformat(), "delays": {}}
+    told["by"] = {name: {"late": late} for name, late in found.items()}
+    false = {
+        "detectors": ["beacon"],
+        "of": None,
+        "start": T.isoformat(),
+        "explanation": "<b>\u202e",
+        "cause": "unknown",
+    }
+    return {
+        "seed": 1,
+        "day": 0,
+        "queries": 5,
+        "detector_seconds": {"ripple": 1.5},
+        "clean": [false, {**false, "of": "lookalike"}],
+        "truths": [told],
+        "incidents": {f"{strength:g}": [{**false, "of": "positive"}, false]},
+    }
+
+
+def test_sums() -> None:
+    made = summarize(
+        [
+            result({"ripple": 10.0}),
+            result({"step_change": 30.0}),
+            result({}),
+            result({"ripple": -5.0}, strength=0.25),
+            result({"ripple": 0.0}, kind="lookalike"),
+            result({"step_change": 0.0}, kind="lookalike"),
+        ]
+    )
+    row = made.rows["ripple"]
+    assert (row.recall[1.0].hits, row.recall[1.0].trials) == (1, 3)
+    assert (row.any[1.0].hits, row.recall[0.25].hits) == (2, 1)
+    assert (row.dated.hits, row.dated.trials) == (1, 2)
+    assert (row.lookalike.hits, row.lookalike_any.hits, row.lookalike.trials) == (1, 2, 2)
+    assert (made.clean.days, made.clean.incidents, made.successors, made.study) == (6, 6, 6, 0)
+    assert made.precision[1.0].share == 0.5
+    assert json.loads(json.dumps(made.plain()))["rows"]["ripple"]["recall"]["1"]["hits"] == 1
+
+
+def test_what_is_shown_is_safe_and_whole(tmp_path: Path) -> None:
+    made = summarize([result({"ripple": 10.0}), result({}, strength=0.25)])
+    for shown in (page.text(made), page.page(made)):
+        assert "\u202e" not in shown
+        assert "<b>\\u202e" not in shown or not shown.startswith("<!DOCTYPE")
+    assert "<b>" not in page.page(made)
+    document = tmp_path / "evaluation.md"
+    document.write_text(f"before\n{page.BEGIN}\nold\n{page.END}\nafter\n")
+    page.write_docs(document, made)
+    content = document.read_text()
+    assert "old" not in content
+    assert content.startswith("before") and content.endswith("after\n")
+    assert "| ripple |" in content
+    page.write_docs(document, made)
+    assert document.read_text() == content
+    with pytest.raises(ValueError, match="no <!-- evaluation"):
+        page.write_docs(_empty(tmp_path), made)
+
+
+def _empty(folder: Path) -> Path:
+    path = folder / "empty.md"
+    path.write_text("nothing\n")
+    return path
+
+
+def test_a_run_goes_on_where_it_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+
+    def fake(seed: int, plan: Plan, day: int, progress: Callable[[str], None]) -> dict[str, Any]:
+        progress("a step")
+        if seed == 3 and len(tried) == 2:
+            raise KeyboardInterrupt
+        tried.append(seed)
+        return {"seed": seed, "day": day, "plan": asdict(plan)}
+
+    monkeypatch.setattr(run, "trial", fake)
+    told: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        run.evaluate(tmp_path, [1, 2, 3], Plan(clients=500), progress=told.append)
+    assert tried == [1, 2]
+    assert told[0] == "world 1 of 3 (seed 1, day 0)"
+    tried.append(0)
+    assert [r["seed"] for r in run.evaluate(tmp_path, [1, 2, 3], Plan(clients=500))] == [1, 2, 3]
+    assert tried == [1, 2, 0, 3]
+    # Another plan is another result; a broken file is none.
+    (tmp_path / "00001-0.json").write_text("{")
+    run.evaluate(tmp_path, [1], Plan(clients=500))
+    run.evaluate(tmp_path, [2], Plan(clients=600))
+    assert tried == [1, 2, 0, 3, 1, 2]
+
+
+def test_detectors_get_the_columns_that_they_name() -> None:
+    wanted = wanted_columns(["beacon", "entropy_shift"])
+    assert "interval_histogram" in wanted["client_domain"]
+    assert "name_length_histogram" not in wanted["client_domain"]
+    assert {"bin_start", "server", "client", "domain"} <= set(wanted["client_domain"])
+    assert "client_entropy" in wanted["traffic"]
