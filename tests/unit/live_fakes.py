@@ -88,6 +88,7 @@ class FakeEngine:
         self._news = threading.Condition()
         self._told = 0
         self.reload_error: Exception | None = None
+        self.input_ended = False
 
     def put(self, tables: dict[str, pl.DataFrame]) -> int:
         """A closed bin; its revision is that of its rows."""
@@ -114,14 +115,19 @@ class FakeEngine:
         return [c for c in self.closed if c.revision > revision][:limit]
 
     def release(self, revision: int) -> None:
-        self.released = max(self.released, revision)
-        self.closed = [c for c in self.closed if c.revision > revision]
+        with self._news:  # a test puts bins in meanwhile
+            self.released = max(self.released, revision)
+            self.closed = [c for c in self.closed if c.revision > revision]
 
     def metrics(self) -> dict[str, Any]:
         return dict(self.counters)
 
     def top(self, n: int) -> dict[str, Any]:
-        return {"clients": [{"client": "192.0.2.1", "kind": "dns_query", "count": 3}][:n]}
+        clients = [{"client": "192.0.2.1", "total": 3, "kinds": {"dns_query": 3}}]
+        return {"since": 0, "kinds": {"dns_query": 3}, "distinct_clients": 1, "clients": clients[:n]}
+
+    def ended(self) -> bool:
+        return self.input_ended
 
     def reload(self, intake: dict[str, Any], counting: dict[str, Any]) -> None:
         if self.reload_error is not None:

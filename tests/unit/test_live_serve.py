@@ -194,7 +194,7 @@ def test_a_reload_says_what_changed_and_what_needs_a_restart(
     assert "changed: listen.tcp, listen.lateness, live.wal_segment" in caplog.text
     assert "a restart is needed for live.wal_segment" in caplog.text
     assert {"tcp": {"address": "127.0.0.1:6000"}} in running.engine.intake["listeners"]
-    assert running.engine.counting["lateness_seconds"] == 300
+    assert running.engine.counting["lateness"] == 300
     assert running.daemon.numbers()["seismolog_reloads_total"] == 1
 
 
@@ -469,7 +469,7 @@ def test_pipe_reads_standard_input_and_ends_with_it(tmp_path: Path) -> None:
 
     def factory(directory: str, **settings: Any) -> FakeEngine:
         engines.append(FakeEngine(directory, **settings))
-        engines[-1].counters["seismolog_stdin_ended"] = 1
+        engines[-1].input_ended = True
         counter = Counter()
         counter.feed(*day(0))
         engines[-1].put(counter.close())

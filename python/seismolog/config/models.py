@@ -317,6 +317,21 @@ class Live(Section):
     closed_age: Duration = Field(
         default=timedelta(days=14), description="Age of closed bins that are kept for a sink that is down."
     )
+    closed_limit: Size = Field(
+        default=4 * 2**30,
+        ge=2**20,
+        description="Bytes of closed bins at which counting waits for the store, and then senders wait.",
+    )
+    kept_size: Size = Field(
+        default=64 * 2**20,
+        ge=2**20,
+        description="Bytes of closed bins that are kept in memory, for an hour past the lateness, so that late lines "
+        "can change them; past it the oldest go, and later lines of theirs mark the bin partial.",
+    )
+    revise_interval: Duration = Field(
+        default=timedelta(seconds=5),
+        description="A closed bin that late lines change is written again at most this often.",
+    )
     upkeep_interval: Duration = Field(
         default=timedelta(hours=1), description="Time between two upkeeps of the store."
     )

@@ -199,8 +199,8 @@ class ClosedBins:
     def release(self) -> None:
         """Let go of what every reader has passed."""
         with self._lock:
-            if not self._cursors:
-                return
+            if "store" not in self._cursors:
+                return  # it comes later than we do, and needs what it has not committed
             lowest = min(c.position for c in self._cursors.values())
             if lowest > self.released:
                 with core_errors():

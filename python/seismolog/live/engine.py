@@ -6,7 +6,7 @@ its place. Its threads run without the interpreter lock; Python only wakes in :m
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 __all__ = ["Closed", "Engine", "EngineFactory", "core_engine"]
@@ -39,7 +39,7 @@ class Engine(Protocol):
     def wait(self, timeout: float, /) -> list[int]:
         """Revisions newly in the log of closed bins, [] after `timeout` seconds."""
 
-    def closed_after(self, revision: int, /, limit: int = 64) -> list[Closed]:
+    def closed_after(self, revision: int, limit: int = 64) -> Sequence[Closed]:
         """Entries of the log of closed bins above a revision, rising."""
 
     def release(self, revision: int, /) -> None:
@@ -57,6 +57,9 @@ class Engine(Protocol):
     def drain(self, timeout: float, /) -> Any:
         """Stop receiving, count what was received, close what is complete."""
 
+    def ended(self) -> bool:
+        """Whether every source has ended (standard input only)."""
+
     def stop(self) -> None:
         """End all threads."""
 
@@ -71,5 +74,4 @@ def core_engine(directory: str, *, intake: dict[str, Any], counting: dict[str, A
     """The engine of the core, loaded when it is first needed."""
     from seismolog import _core
 
-    engine: Engine = _core.Live(directory, intake=intake, counting=counting)  # type: ignore[attr-defined]
-    return engine
+    return _core.Live(directory, intake=intake, counting=counting)

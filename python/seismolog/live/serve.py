@@ -227,11 +227,12 @@ class Daemon:
             totals=self._totals,
             committed=self._committed,
         )
-        self._committer.start()
         running = Running(self._bins, lambda: Store(url), self.state, self.numbers)
+        # Sinks first: what the store has taken is released unless a sink's cursor still needs it.
         for sink in make_sinks(config):
             sink.start(running)
             self._sinks.append(sink)
+        self._committer.start()
         self._committer.nudge()
 
     @staticmethod
@@ -275,7 +276,7 @@ class Daemon:
             if self._reload.is_set():
                 self._reload.clear()
                 self._take_configuration()
-            if self._input_ended():
+            if self._only is not None and self.engine.ended():
                 log.info("standard input has ended: draining")
                 return
             if self._committer is not None and not self._committer.alive:
@@ -288,9 +289,6 @@ class Daemon:
             if now >= next_status:
                 next_status = now + STATUS_EVERY
                 self._notifier.status(self._status_line())
-
-    def _input_ended(self) -> bool:
-        return bool(self._only) and bool(self._engine_numbers().get("seismolog_stdin_ended", 0))
 
     def _status_line(self) -> str:
         numbers = self._engine_numbers()
@@ -367,7 +365,6 @@ class Daemon:
             **self._engine_numbers(),
         }
         if self._bins is not None:
-            found["seismolog_closed_log_bytes"] = self._bins.bytes()
             found["seismolog_closed_skipped_total"] = self._bins.skipped_total
             for reader, position in self._bins.positions().items():
                 found[f'seismolog_cursor_revision{{reader="{reader}"}}'] = position

@@ -188,8 +188,12 @@ def counting(config: Config) -> dict[str, Any]:
     return {
         **options,
         "public_suffixes": public_suffixes(),
-        "lateness_seconds": _seconds(config.listen.lateness),
-        "clock_skew_seconds": _seconds(config.listen.clock_skew),
+        "details": True,
+        "lateness": _seconds(config.listen.lateness),
+        "skew": _seconds(config.listen.clock_skew),
+        "revise": _seconds(config.live.revise_interval),
+        "closed_bytes": config.live.closed_limit,
+        "state_bytes": config.live.kept_size,
         "snapshot_bytes": config.live.snapshot_size,
         "snapshot_seconds": _seconds(config.live.snapshot_interval),
     }
