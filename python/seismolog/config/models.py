@@ -372,8 +372,8 @@ class InfluxDB(Section):
     max_series: int = Field(
         default=200_000,
         ge=100,
-        description="Series in InfluxDB at most. Past it no client gets a series of its own; it stays in `other`, and "
-        "/metrics counts it.",
+        description="Series in InfluxDB at most, three quarters of them of clients. Past that no client gets a series of "
+        "its own; it stays in `other`, and /metrics counts it.",
     )
     series_age: Duration = Field(
         default=timedelta(days=400),
@@ -417,21 +417,31 @@ class InfluxDB(Section):
 
 
 class Grafana(Section):
-    """Where dashboards and annotations go."""
+    """Where dashboards, alert rules and annotations go. docs/grafana.md says which."""
 
     url: str | None = Field(default=None, description="URL of Grafana.", examples=["http://127.0.0.1:3000"])
-    folder: str = Field(default="seismolog", description="Folder of the dashboards.")
+    folder: Name = Field(default="seismolog", description="Folder of the dashboards and alert rules.")
     token_file: str | None = Field(
         default=None,
-        description="File that holds a service account's token. Relative to this file.",
+        description="File that holds a service account's token. Relative to this file. Without it the environment "
+        "variable SEISMOLOG_GRAFANA_TOKEN holds it.",
         examples=["/etc/seismolog/grafana.token"],
     )
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        if self.url is not None and self.token_file is None:
-            raise ValueError("with url also token_file")
-        return self
+    ca_file: str | None = Field(
+        default=None,
+        description="Certificates to check an https server by. Relative to this file. Default: the system's.",
+        examples=["/etc/seismolog/grafana-ca.pem"],
+    )
+    timeout: Duration = Field(default=timedelta(seconds=30), description="How long one request may take.")
+    email: Name = Field(
+        default="root@localhost",
+        description="Where the contact point of the provisioning files sends alerts.",
+    )
+    docs: Name = Field(
+        default="docs/",
+        description="Where these docs can be read, ending in a slash; the runbook links of alerts begin with it.",
+        examples=["https://wiki.example.org/seismolog/"],
+    )
 
 
 class Model(Section):

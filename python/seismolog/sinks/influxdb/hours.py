@@ -40,6 +40,8 @@ GRACE = timedelta(minutes=5)
 #: Measurements that a key stands for: bins of a minute and each roll-up.
 _SERIES_A_KEY = 1 + len(ROLLUPS)
 _BASE = (TRAFFIC, CLIENT_TRAFFIC)
+#: Of the series that there may be: the rest is for traffic by server, kind and type, which is worth more than a client.
+_SHARE_OF_CLIENTS = 0.75
 
 
 @dataclass
@@ -170,8 +172,8 @@ class HourWriter:
         whole = needed.select(hour_of()).unique().to_series().sort().to_list()
         traffic, clients = _of_hours(hours, whole) if rows is None else rows
         with self._lock:
-            chosen = self._members(hours, whole, clients)
             traffic = self._admitted(traffic)
+            chosen = self._members(hours, whole, clients)
             on = ["bin_start", "server"]
             reduced = reduce(
                 traffic.join(needed, on=on, how="semi"),
@@ -235,12 +237,13 @@ class HourWriter:
 
     def _admit(self, wanted: pl.DataFrame) -> pl.DataFrame:
         keys = _keys(wanted, CLIENT_TRAFFIC)
-        return wanted.filter(pl.Series([self._may(k) for k in keys], dtype=pl.Boolean))
+        most = self._max_series * _SHARE_OF_CLIENTS
+        return wanted.filter(pl.Series([self._may(k, most) for k in keys], dtype=pl.Boolean))
 
-    def _may(self, key: str) -> bool:
+    def _may(self, key: str, most: float) -> bool:
         if key in self._series:
             return True
-        if (len(self._series) + 1) * _SERIES_A_KEY > self._max_series:
+        if (len(self._series) + 1) * _SERIES_A_KEY > most:
             if key not in self._refused:
                 self.counts.refused_series += 1
                 if len(self._refused) < self._max_series:
@@ -257,7 +260,7 @@ class HourWriter:
         known = traffic.select(tags).unique()
         # With `traffic` comes the series `other` of the same server and kind.
         allowed = [
-            self._may(k) & self._may(o)
+            self._may(k, self._max_series) & self._may(o, self._max_series)
             for k, o in zip(
                 _keys(known, TRAFFIC),
                 _keys(known.with_columns(pl.lit(OTHER).alias("client")), CLIENT_TRAFFIC),

@@ -98,7 +98,11 @@ class _Parts:
         self.pipeline: Pipeline = Pipeline(self.target.instance)
         self.series_age = section.series_age
         self.settings = export_settings(config)
-        self.cursor: Cursor = running.bins.cursor(f"influxdb-{self.target.name}")
+        self.cursor: Cursor = running.bins.cursor(cursor_name(self.target))
+        self.new = self.ledger.meta("begun") is None
+        released = running.bins.released
+        if released > self.cursor.position and not self.new and self.cursor.skipped is None:
+            self.cursor.skipped = (self.cursor.position, released)
         committed = LiveWriter(self.store.tables, self.store.journal, self.source).committed()
         if self.cursor.position > committed:
             # Sent by us and not yet in the store: hours are read with these laid over.
@@ -138,6 +142,8 @@ class InfluxSink:
         """Begin."""
         self._running = running
         self._waiting_since = time.monotonic()
+        # At once: bins that close are kept from here on, whenever the thread comes to read them.
+        running.bins.cursor(cursor_name(self._target))
         self._thread.start()
 
     def nudge(self, revisions: Sequence[int]) -> None:
@@ -227,9 +233,8 @@ class InfluxSink:
     def _follow(self, parts: _Parts) -> None:
         from seismolog.sinks.influxdb.changes import take_account
 
-        new = parts.ledger.meta("begun") is None
         take_account(parts.store, parts.ledger, parts.source)
-        if new:
+        if parts.new:
             this_hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
             with parts.ledger.step():
                 parts.ledger.add_todo([this_hour - timedelta(hours=1), this_hour])
@@ -372,6 +377,11 @@ class InfluxSink:
         found["seismolog_influxdb_revision"] = parts.cursor.position
         found["seismolog_influxdb_ok"] = int(written.trouble is None)
         self._numbers = found
+
+
+def cursor_name(target: Target) -> str:
+    """The name of a target's cursor in the log of closed bins."""
+    return f"influxdb-{target.name}"
 
 
 def export_settings(config: Config) -> str:
