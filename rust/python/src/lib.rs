@@ -6,6 +6,7 @@
 
 mod funnel;
 mod line_protocol;
+mod live;
 mod options;
 mod reading;
 mod scanning;
