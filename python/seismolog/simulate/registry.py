@@ -1,8 +1,8 @@
 """The list of scenarios: every module in ``seismolog.simulate.scenarios`` is one.
 
 A scenario module has ``NAME`` (as on the command line), ``SUMMARY`` (one sentence) and ``run(out_dir, *,
-seed, ...) -> Truth`` whose keyword parameters all have defaults. Adding a scenario is adding that one
-file.
+seed, ...) -> Truth`` whose keyword parameters all have defaults; or a function ``scenarios()`` that lists several. Adding a
+scenario is adding that one file.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ def scenarios() -> dict[str, Scenario]:
         if info.name.startswith("_"):
             continue
         module = importlib.import_module(f"{package.__name__}.{info.name}")
-        found[module.NAME] = Scenario(module.NAME, module.SUMMARY, module.run)
+        several = getattr(module, "scenarios", None)
+        made = several() if several else [Scenario(module.NAME, module.SUMMARY, module.run)]
+        found.update({one.name: one for one in made})
     return found
 
 

@@ -24,7 +24,7 @@ from seismolog.simulate.campus.population import INSIDE, dotted
 from seismolog.simulate.campus.world import World
 from seismolog.store.schema import QTYPES
 
-__all__ = ["site_toml", "write"]
+__all__ = ["calendar", "counts_of", "site_toml", "write"]
 
 Ints = npt.NDArray[np.int64]
 _TYPE_TEXT = tuple({"other": "CAA"}.get(q, q.upper()) for q in QTYPES)
@@ -67,8 +67,34 @@ def write(day: Day, folder: Path, *, append: bool = False) -> dict[str, dict[str
     return {p.name: {"lines": lines[s], "bytes": p.stat().st_size} for s, p in files.items()}
 
 
+def counts_of(day: Day) -> dict[str, dict[str, int]]:
+    """Events of a day by server and kind."""
+    world = day.world
+    made: dict[str, dict[str, int]] = {}
+    explicit = day.kept_queries(Queries.join(day.queries))
+    ordinary = (day.kept_queries(hour(day, which, world.names, world.mixture)).client for which in range(24))
+    server = world.people.server[np.concatenate([explicit.client, *ordinary])]
+    for number, name in enumerate(world.dns_names):
+        made[name] = {"dns_query": int((server == number).sum())}
+    mail = day.kept_services()
+    for number, name in enumerate(world.mail_names):
+        counts = np.bincount(mail.kind[mail.server == number], minlength=len(KINDS)).tolist()
+        made[name] = {kind: count for kind, count in zip(KINDS, counts, strict=True) if count}
+    made[world.wall_name] = {"firewall_drop": len(day.kept_drops())}
+    return made
+
+
 def _put(file: TextIO, batch: list[str]) -> None:
     file.write("".join(f"{line}\n" for line in batch))
+
+
+def calendar(world: World) -> str:
+    """The holidays of the campus as an iCalendar file."""
+    events = "".join(
+        f"BEGIN:VEVENT\r\nUID:{day:%Y%m%d}@campus.example\r\nDTSTART;VALUE=DATE:{day:%Y%m%d}\r\nSUMMARY:holiday\r\nEND:VEVENT\r\n"
+        for day in sorted(world.parameters.holidays)
+    )
+    return f"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//seismolog//campus//EN\r\n{events}END:VCALENDAR\r\n"
 
 
 def site_toml(world: World) -> str:
@@ -78,6 +104,7 @@ def site_toml(world: World) -> str:
         "[site]",
         f'timezone = "{site.timezone}"',
         f"inside = {list(INSIDE)!r}".replace("'", '"'),
+        'holidays = "holidays.ics"',
         "",
     ]
     for host in site.mail_servers:
