@@ -13,11 +13,10 @@ from typing import Protocol
 
 from seismolog.simulate.campus.events import Injected
 
-__all__ = ["SLACK", "Seen", "common", "matches"]
+__all__ = ["SLACK", "Seen", "best", "common", "matches"]
 
 SLACK = timedelta(minutes=30)
 """Tolerance on both sides of the truth's time for tables of ten minutes."""
-HOURLY = timedelta(minutes=60)
 
 
 class Seen(Protocol):
@@ -62,3 +61,9 @@ def matches(seen: Seen, truth: Injected, slack: timedelta = SLACK) -> bool:
     if seen.start > truth.end + slack or (seen.end is not None and seen.end < truth.start - slack):
         return False
     return common(seen.subjects, truth.subjects)
+
+
+def best(seen: Seen, truths: Sequence[Injected]) -> Injected | None:
+    """The truth that something is of: of several (a server has more than one a day) the one that begins nearest."""
+    of = [t for t in truths if matches(seen, t)]
+    return min(of, key=lambda t: abs(t.start - seen.start), default=None)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from seismolog.evaluate.matching import matches
+from seismolog.evaluate.matching import best, matches
 from seismolog.simulate import campus, incidents
 from seismolog.simulate.campus.events import Injected
 from seismolog.store.schema import TABLES
@@ -126,22 +126,9 @@ def trial(
     world = campus.World(seed, plan.clients)
     site = world.site()
 
-    planned: dict[float, list[Planned]] = {}
     day = world.day(number)
-    taken: set[int] = set()
-    for strength in plan.strengths:
-        cast = incidents.plan(
-            world,
-            day,
-            strength=strength,
-            each=plan.each,
-            lookalikes=plan.lookalikes,
-            names=plan.rows or None,
-            taken=taken,
-        )
-        planned[strength] = cast
-        taken |= set().union(*(_cast_of(world, day, p) for p in cast)) if cast else set()
-    habits = [p for cast in planned.values() for p in cast if p.habit]
+    variants = _variants(world, day, plan)
+    habits = [p for v in variants for p in v.planned if p.habit]
 
     began = time.process_time()
     past = _past(world, number, plan, habits, wanted, tell)
@@ -164,35 +151,70 @@ def trial(
         "incidents": {},
         "seconds": seconds,
     }
-    variants: tuple[float | None, ...] = (None, *plan.strengths)
-    for variant in variants:
-        tell("clean day" if variant is None else f"strength {variant:g}")
-        cast = planned[variant] if variant is not None else []
+    for variant in (_Variant("clean day", None, []), *variants):
+        tell(variant.name)
+        cast = variant.planned
         others = [h for h in habits if h not in cast]
-        clean = world.day(number)
-        truth_of_others = [h.truth(clean) for h in others]
-        made = incidents.put([*cast, *others], clean)
+        truth_of_others = [h.truth(day) for h in others]
+        made = incidents.put([*cast, *others], world.day(number))
         truths = made.truth[: len(cast)]
         began = time.process_time()
         counted = campus.count(made, wanted=wanted)
         seconds["counting"] = seconds.get("counting", 0.0) + time.process_time() - began
         tables = _joined(past, counted, wanted)
-        rows = counted["client_traffic"].filter(pl.col("kind").cast(pl.String) == "dns_query")
-        if variant is None:
-            result["queries"] = int(rows["count"].sum())
         began = time.process_time()
-        raised, joined, by_detector = _look(tables, start, begin, site, settings, baseline, names)
+        chosen = [n for n in names if not variant.detectors or n in variant.detectors]
+        raised, joined, by_detector = _look(tables, start, begin, site, settings, baseline, chosen)
         seconds["detecting"] = seconds.get("detecting", 0.0) + time.process_time() - began
-        if variant is None:
+        if variant.strength is None:
+            asked = counted["client_traffic"].filter(pl.col("kind").cast(pl.String) == "dns_query")
+            result["queries"] = int(asked["count"].sum())
             result["detector_seconds"] = by_detector
             result["clean"] = [_told(i, truth_of_others) for i in joined]
             continue
         delays: dict[int, dict[str, float]] = {}
         if plan.delays:
-            delays = _delays(tables, truths, start, begin, site, settings, baseline, names, plan.delays)
-        result["truths"] += [_found(t, raised, delays.get(i), truths) for i, t in enumerate(truths)]
-        result["incidents"][f"{variant:g}"] = [_told(i, [*truths, *truth_of_others]) for i in joined]
+            delays = _delays(tables, truths, start, begin, site, settings, baseline, chosen, plan.delays)
+        everything = [*truths, *truth_of_others]
+        result["truths"] += [_found(t, raised, delays.get(i), everything) for i, t in enumerate(truths)]
+        if not variant.detectors:
+            result["incidents"][f"{variant.strength:g}"] = [_told(i, everything) for i in joined]
     return result
+
+
+@dataclass(frozen=True)
+class _Variant:
+    """One version of the day: what is planted, and the detectors that look (none given: all)."""
+
+    name: str
+    strength: float | None
+    planned: list[Planned]
+    detectors: tuple[str, ...] = ()
+
+
+def _variants(world: campus.World, day: campus.Day, plan: Plan) -> list[_Variant]:
+    """A variant for each strength, and one for each row that is to be alone; nobody is cast twice."""
+    rows = plan.rows or incidents.rows()
+    alone = [r for r in rows if getattr(incidents.row(r), "ALONE", False)]
+    together = [r for r in rows if r not in alone]
+    taken: set[int] = set()
+    made = []
+    for strength in plan.strengths:
+        for names, detectors in ((together, ()), *(([r], (r,)) for r in alone)):
+            planned = incidents.plan(
+                world,
+                day,
+                strength=strength,
+                each=plan.each,
+                lookalikes=plan.lookalikes,
+                names=names,
+                taken=taken,
+            )
+            for one in planned:
+                taken |= _cast_of(world, day, one)
+            label = f"strength {strength:g}" + (f", {names[0]}" if detectors else "")
+            made.append(_Variant(label, strength, planned, detectors))
+    return made
 
 
 def _cast_of(world: campus.World, day: campus.Day, planned: Planned) -> set[int]:
@@ -308,7 +330,7 @@ def _found(
     told["subjects"] = list(truth.subjects[:12])
     by: dict[str, Any] = {}
     for one in raised:
-        if not matches(one, truth):
+        if best(one, all_truths) is not truth:
             continue
         late = (one.start - truth.start).total_seconds() / 60
         known = by.get(one.detector)

@@ -28,7 +28,7 @@ def positive(cast: Cast, rng: np.random.Generator, strength: float) -> Planned |
     style = str(rng.choice(["targeted", "distributed", "search"]))
     source = int(cast.outside(1)[0])
     of = seeded(rng)
-    level = 3000 * strength * max(0.1, world.parameters.clients / 20_000)
+    level = 3000 * strength
 
     def put(day: Day) -> None:
         r = of(day)

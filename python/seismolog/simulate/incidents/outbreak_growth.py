@@ -12,6 +12,8 @@ from seismolog.simulate.campus.events import A, Day, Queries
 from seismolog.simulate.incidents.base import Cast, Planned, at_rate, mail_lookups, new_domains, seeded
 
 NAME = "outbreak_growth"
+ALONE = True
+"""Other worms of the same day would be part of the outbreak."""
 
 
 def positive(cast: Cast, rng: np.random.Generator, strength: float) -> Planned:
