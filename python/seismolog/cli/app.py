@@ -15,7 +15,13 @@ COMMANDS: dict[str, str] = {
     "detect": "Find incidents, or try thresholds on what the store holds.",
     "plan": "Answer what DNS load so many mails will bring.",
     "report": "Make the report again from the store.",
+    "serve": "Count log lines as they come in: the daemon.",
+    "pipe": "The daemon as a child of rsyslog or syslog-ng.",
+    "top": "Show what the daemon is doing, in a terminal.",
+    "integrate": "Print what rsyslog, syslog-ng or systemd need, for this machine.",
+    "doctor": "Look for what is wrong with this installation, and say the mend.",
     "export": "Write the store's series into InfluxDB.",
+    "grafana": "Bring dashboards and alert rules to Grafana.",
     "simulate": "Write labelled logs in real formats.",
     "evaluate": "Detectors against simulated campuses with known truth.",
 }

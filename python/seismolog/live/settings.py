@@ -184,7 +184,8 @@ def counting(config: Config) -> dict[str, Any]:
     from seismolog.archive.scanning import ScanOptions, public_suffixes
 
     options = ScanOptions.from_config(config).arguments()
-    del options["threads"]
+    # A live line is of the year that it came in.
+    del options["threads"], options["year"]
     return {
         **options,
         "public_suffixes": public_suffixes(),
