@@ -379,6 +379,14 @@ _TABLES = (
             _sum("authenticated_sends", pl.Int64(), "messages accepted from the authenticated account"),
             _of("distinct_clients", pl.Int32(), "client_state", "distinct", "distinct client addresses"),
             _state("client_state", "summary of the counts by client"),
+            _of(
+                "distinct_networks",
+                pl.Int32(),
+                "network_state",
+                "distinct",
+                "distinct networks of clients (a /24, or a /48 of IPv6) of logins and sends",
+            ),
+            _state("network_state", "summary of the counts by network"),
         ),
     ),
     Table(
