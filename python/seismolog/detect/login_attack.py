@@ -98,7 +98,7 @@ def _by_client(view: View, kind: str, minimum: float, settings: Settings) -> lis
             continue
         name = curves.names[row]
         start, end = curves.start(first), curves.end(stop - 1)
-        accounts = _accounts(view, name, start, end) if kind == "auth_failure" else []
+        accounts = _accounts(view, name, start, end, float(values.sum())) if kind == "auth_failure" else []
         if len(accounts) == 1 and top < settings.one_account * minimum * curves.scale:
             continue
         of = (
@@ -138,8 +138,11 @@ def _by_client(view: View, kind: str, minimum: float, settings: Settings) -> lis
     return found
 
 
-def _accounts(view: View, client: str, start: datetime, end: datetime) -> list[str]:
-    """Accounts with failures whose summaries hold this client, sorted."""
+def _accounts(view: View, client: str, start: datetime, end: datetime, failures: float) -> list[str]:
+    """Accounts with failures whose summaries hold this client, sorted.
+
+    Where no summary holds it, the account that has about as many failures as the client, if there is one.
+    """
     key = address_hash(client)
     rows = view.lazy(
         "account_activity",
@@ -148,13 +151,17 @@ def _accounts(view: View, client: str, start: datetime, end: datetime) -> list[s
         until=end,
         where=pl.col("failures") > 0,
     ).collect()
-    return sorted(
-        {
-            a
-            for a, state in rows.select("account", "client_state").rows()
-            if key is not None and key in items(state)[0]
-        }
-    )
+    found = {
+        str(account)
+        for account, state in rows.select("account", "client_state").rows()
+        if key is not None and key in items(state)[0]
+    }
+    if not found and rows.height:
+        by_account = rows.group_by("account").agg(pl.col("failures").sum())
+        alike = by_account.filter(pl.col("failures").is_between(0.8 * failures, 3 * failures))
+        if alike.height == 1:
+            found = {str(alike["account"][0])}
+    return sorted(found)
 
 
 def _by_account(view: View, settings: Settings) -> list[Raised]:

@@ -9,7 +9,8 @@ Statistic
     the population's, corrected over clients and hours (significance); ``novelty`` times the busiest hour of
     before. The client asks for addresses only: its MX queries are fewer than half of those domains.
 Source
-    The labels: Ludeña Romaña, Musashi et al. on Mytob. The counts are ours.
+    The labels: Ludeña Romaña, Musashi et al. on Mytob. The counts are ours: the probed domains are
+    what ordinary clients do not have, so few of them do.
 Look-alike
     Mail clients ask such names too, of the few domains that their user has accounts with.
 Limits
@@ -50,9 +51,9 @@ class Settings(base.Settings):
     THRESHOLDS: ClassVar[Mapping[str, int]] = {"domains": 1, "probed": 1, "novelty": 1}
 
     domains: int = Field(
-        default=20, ge=2, description="Registered domains with a mail-like label in an hour."
+        default=10, ge=2, description="Registered domains with a mail-like label in an hour."
     )
-    probed: int = Field(default=1, ge=0, description="Of them with three or more such labels.")
+    probed: int = Field(default=3, ge=0, description="Of them with three or more such labels.")
     novelty: float = Field(default=3.0, ge=1, description="Multiple of the client's busiest hour of before.")
     p_value: float = Field(
         default=1e-3, gt=0, lt=1, description="Chance of a false alarm a day by significance alone."

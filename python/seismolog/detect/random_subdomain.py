@@ -208,11 +208,9 @@ def _clients(view: View, domain: str, start: datetime, end: datetime) -> tuple[i
         .collect()
     )
     top = pairs["client"].to_list()
-    if not asked and pairs.height:
-        asked = float(pairs["count"].sum())
-        mailing = (
-            float(pairs.filter(pl.col("client").is_in(list(view.site.mail_addresses)))["count"].sum()) / asked
-        )
+    if not mailing and pairs.height:
+        known = pairs.filter(pl.col("client").is_in(list(view.site.mail_addresses)))
+        mailing = float(known["count"].sum()) / max(float(pairs["count"].sum()), 1.0)
     return int(_hours.most(rows["distinct_clients"])) or len(top), top, mailing
 
 
