@@ -90,7 +90,8 @@ def populate(parameters: Parameters) -> Population:
     devices = len(of_class)
     level = np.zeros(devices, np.float32)
     for number, count in enumerate(counts):
-        rank = rng.permutation(count) + 3
+        # Zipf and Mandelbrot: the first of ten thousand PCs asks for a hundred times the mean, not for a thousand times.
+        rank = rng.permutation(count) + 3 + count * rng.uniform(0.002, 0.015)
         # Machines of one kind differ less than people do.
         flat = CLASSES[number] in ("lab", "monitor", "gateway", "resolver")
         share = rank.astype(float) ** -(0.25 if flat else p.zipf)
