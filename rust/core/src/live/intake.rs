@@ -16,12 +16,16 @@ use std::time::{Duration, Instant};
 
 use super::batch::Logged;
 use super::feed::{Feed, Numbers};
+use super::follow::Follower;
+use super::journal::Journal;
 use super::logger::{Log, Logger, Memory};
 use super::metrics::Metrics;
 use super::queue::{Mailbox, Pool, Queue, lock};
 use super::reader::{Crowd, Desk, Door, Port, Reader};
 use super::settings::{IntakeConfig, Listener};
+use super::stdin::Pipe;
 use super::tcp::{self, Allow};
+use super::udp::Udp;
 use super::wal::{Record, Wal};
 use super::{tls, unix};
 use crate::error::{Error, Result};
@@ -475,7 +479,15 @@ impl Intake {
             }
             _ => None,
         };
-        let numbers = Numbers::new(&self.metrics, name);
+        let numbers = Numbers::new(
+            &self.metrics,
+            // One journal, whichever part of it is read.
+            if matches!(listener, Listener::Journal { .. }) {
+                "journal"
+            } else {
+                name
+            },
+        );
         if let Some(door) = door {
             let source = lock(&self.log).source(name)?;
             let port = Arc::new(Port {
@@ -492,7 +504,6 @@ impl Intake {
             return Ok(running);
         }
         let feed = Arc::clone(&self.feed);
-        let _ = config;
         match listener {
             Listener::UnixDatagram { path, mode } => {
                 let socket = unix::bind_datagram(path, *mode)?;
@@ -502,12 +513,85 @@ impl Intake {
                     unix::read_datagrams(&socket, source, &feed, &numbers, &closed);
                 })?);
             }
-            _ => {
-                return Err(Error::Option {
-                    option: "listen",
-                    message: format!("{name}: not there yet"),
-                });
+            Listener::Udp {
+                address,
+                receive_buffer,
+            } => {
+                let socket = Udp::bind(name, *address, *receive_buffer, &self.metrics)?;
+                let source = lock(&self.log).source(name)?;
+                running.address = socket
+                    .address()
+                    .map_or_else(|_| address.to_string(), |a| a.to_string());
+                let crowd = Arc::clone(&self.crowd);
+                running.thread = Some(thread("seismolog-udp", move || {
+                    socket.run(source, &feed, &crowd.allow, &numbers, &closed);
+                })?);
             }
+            Listener::Files { patterns, from_start } => {
+                let mut follower = Follower::new(
+                    name,
+                    patterns,
+                    *from_start,
+                    config.limits.files,
+                    &feed,
+                    &self.log,
+                    &self.metrics,
+                    &closed,
+                );
+                follower.begin()?;
+                running.thread = Some(thread("seismolog-files", move || follower.run())?);
+            }
+            Listener::Journal { arguments, program } => {
+                let (source, cursor) = {
+                    let mut log = lock(&self.log);
+                    let source = log.source("journal")?;
+                    (
+                        source,
+                        log.memory.resumes.get(&source).cloned().unwrap_or_default(),
+                    )
+                };
+                let (arguments, program, name) = (arguments.clone(), program.clone(), name.to_owned());
+                let metrics = self.metrics.clone();
+                running.thread = Some(thread("seismolog-jrnl", move || {
+                    let starts = metrics.counter("seismolog_journalctl_starts_total");
+                    let mut journal = Journal {
+                        name,
+                        program,
+                        arguments,
+                        source,
+                        cursor,
+                        feed: &feed,
+                        numbers: &numbers,
+                        metrics: &metrics,
+                        closed: &closed,
+                        starts,
+                    };
+                    journal.run();
+                })?);
+            }
+            Listener::Stdin { protocol } => {
+                let source = lock(&self.log).source(name)?;
+                let mailbox = Arc::new(Mailbox::new().map_err(no_descriptor)?);
+                let (metrics, name, protocol) = (self.metrics.clone(), name.to_owned(), *protocol);
+                let open = Arc::clone(&self.stdin_open);
+                open.store(true, Ordering::Relaxed);
+                running.thread = Some(thread("seismolog-pipe", move || {
+                    let mut pipe = Pipe {
+                        input: std::io::stdin(),
+                        output: std::io::stdout(),
+                        source,
+                        feed: &feed,
+                        numbers: &numbers,
+                        mailbox,
+                        asked: 0,
+                    };
+                    if let Err(error) = pipe.run(protocol) {
+                        metrics.trouble(&name, Some(error.to_string()));
+                    }
+                    open.store(false, Ordering::Relaxed);
+                })?);
+            }
+            Listener::Tcp { .. } | Listener::Tls { .. } | Listener::Relp { .. } | Listener::Unix { .. } => {}
         }
         Ok(running)
     }

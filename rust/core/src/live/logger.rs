@@ -24,6 +24,9 @@ use crate::error::{Error, Result};
 /// How often a full disk is tried again, and how often a waiting thread looks whether to stop.
 pub(super) const TICK: Duration = Duration::from_millis(200);
 
+/// The resume state of a source that has nothing to go on with.
+pub(super) const NOTHING: &[u8] = &[0];
+
 const STATE: [u8; 8] = *b"SEISTAT1";
 
 /// What must be known again after a restart.
@@ -44,7 +47,7 @@ impl Memory {
     }
 
     pub fn resume(&mut self, source: u32, state: &[u8]) {
-        if state.is_empty() {
+        if state == NOTHING {
             self.resumes.remove(&source);
         } else if self.resumes.get(&source).is_none_or(|old| old != state) {
             self.resumes.insert(source, state.to_vec());
