@@ -95,7 +95,7 @@ class FaultProxy:
                 except OSError:
                     self.close_connection = True  # the client did not wait for it
 
-            do_GET = do_POST = do_DELETE = do_PATCH = handle_one
+            do_GET = do_POST = do_DELETE = do_PATCH = handle_one  # noqa: N815 - as http.server calls them
 
             def log_message(self, *_: object) -> None:
                 pass

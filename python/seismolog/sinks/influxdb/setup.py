@@ -43,6 +43,7 @@ def set_up(target: Target, retention: timedelta | None) -> SetUp:
         The server cannot be reached, or the token may not do this.
     """
     import urllib3.exceptions
+    from influxdb_client.client.exceptions import InfluxDBError
     from influxdb_client.client.influxdb_client import InfluxDBClient
     from influxdb_client.domain.bucket_retention_rules import BucketRetentionRules
     from influxdb_client.rest import ApiException
@@ -70,6 +71,12 @@ def set_up(target: Target, retention: timedelta | None) -> SetUp:
         bucket.retention_rules = rules
         buckets.update_bucket(bucket)
         return SetUp(created=False, changed=True, retention=_length(seconds))
+    except InfluxDBError as error:
+        raise ServiceError(
+            f"{target.url} does not set the bucket up: {error}",
+            mend="take a token that may read the organisation and make buckets, for this command only "
+            "(SEISMOLOG_INFLUXDB_TOKEN)",
+        ) from error
     except ApiException as error:
         told = message_of(error.body if isinstance(error.body, str) else None)
         mend = {

@@ -166,28 +166,28 @@ class Writer:
             Patience has run out.
         """
         for text in texts:
-            if text.count(b"\n") <= self._most:
-                self._write(text, precision)
-            else:
-                for part in _parts(text, self._most):
-                    self._write(part, precision)
+            self._write(text, precision)
 
     def _write(self, text: bytes, precision: str) -> None:
         """One text, in as many requests as it takes."""
-        try:
-            self._send(text, precision)
-            self._faster()
-            return
-        except _TooMuch:
-            lines = text.splitlines()
-            if len(lines) == 1:
-                self._refuse(lines, "too large for one request")
-                return
-            self._most = max(FEWEST_POINTS, min(self._most, len(lines)) // 2)
-            for part in _parts(text, max(1, len(lines) // 2)):
-                self._write(part, precision)
-        except _Refusal as refusal:
-            self._sort_out(text.splitlines(), refusal, precision, [MOST_HALVINGS])
+        waiting = [text]
+        while waiting:
+            part = waiting.pop()
+            if part.count(b"\n") > self._most:
+                waiting += reversed(_parts(part, self._most))
+                continue
+            try:
+                self._send(part, precision)
+                self._faster()
+            except _TooMuch:
+                lines = part.splitlines()
+                if len(lines) == 1:
+                    self._refuse(lines, "too large for one request")
+                    continue
+                self._most = max(1, len(lines) // 2)
+                waiting.append(part)
+            except _Refusal as refusal:
+                self._sort_out(part.splitlines(), refusal, precision, [MOST_HALVINGS])
 
     def _faster(self) -> None:
         if self._most < self.target.batch_points:
