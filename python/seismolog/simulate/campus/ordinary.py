@@ -133,10 +133,7 @@ def hour(day: Day, which: int, names: Names, mixture: Mixture) -> Queries:
         elif label == "web":
             name[chosen] = by_rank[low & (len(by_rank) - 1)]
         elif label == "pointer":
-            # Servers and monitors look up who has come: mostly inside.
-            pool = groups["pointer"]
-            reach = np.where(low & 3, world.people.devices, len(pool))
-            name[chosen] = pool[hash32(low) % reach]
+            name[chosen] = visitors(own_device[chosen], low, groups["pointer"], world.people.devices)
         else:
             pool = groups[{"mx": "apex", "txt": "apex", "rare": "web"}.get(label, label)]
             name[chosen] = pool[
@@ -145,6 +142,23 @@ def hour(day: Day, which: int, names: Names, mixture: Mixture) -> Queries:
     client = day.address[own_device]
     _replace_repeated(rng, client, name, qtype, minute, names)
     return Queries(minute.astype(np.int64), client, name.astype(np.int64), qtype.astype(np.int64))
+
+
+def visitors(
+    device: npt.NDArray[np.int64], draw: npt.NDArray[np.int64], pointers: npt.NDArray[np.int64], inside: int
+) -> npt.NDArray[np.int64]:
+    """Whom a device looks up in reverse: those who come to it, some far more often than others, three in four from inside.
+
+    `draw` holds 21 random bits for each.
+    """
+    # Each has some 400 regulars; one look-up in ten is of a stranger.
+    regular = (400 * (draw / (1 << 21)) ** 3).astype(np.int64)
+    seed = np.where(
+        draw % 10 == 0, hash32(draw).astype(np.int64), hash32(device * 4096 + regular).astype(np.int64)
+    )
+    reach = np.where(seed & 3, inside, len(pointers))
+    found: npt.NDArray[np.int64] = pointers[(seed >> 2) % reach]
+    return found
 
 
 def _replace_repeated(

@@ -20,7 +20,7 @@ import polars as pl
 
 from seismolog.simulate.campus.events import KINDS, MINUTES, MX, PTR, Day, Queries
 from seismolog.simulate.campus.names import ENTROPY_PARTS, hash32
-from seismolog.simulate.campus.ordinary import coarse_types, hour
+from seismolog.simulate.campus.ordinary import coarse_types, hour, visitors
 from seismolog.simulate.campus.population import dotted
 from seismolog.simulate.campus.states import lists, summaries
 from seismolog.store.schema import INTERVAL_MINUTES, QTYPES, TABLES
@@ -137,7 +137,7 @@ def count_coarsely(
     making = _making(day, bounds, wanted)
     explicit = day.kept_queries(Queries.join(day.queries))
     explicit = explicit.where((explicit.minute >= 0) & (explicit.minute < MINUTES))
-    _coarse_traffic(making, explicit)
+    reverse = _coarse_traffic(making, explicit)
     named = making.wants("client_domain") or making.wants("client_names")
     detailed = explicit if named else explicit.where(explicit.qtype == PTR)
     for which in range(24):
@@ -146,7 +146,8 @@ def count_coarsely(
         _client_domain(making, packed, least=_lightest(making, which))
         if making.wants("client_names"):
             _client_names(making, packed)
-        _ptr_target(making, which, part)
+        back = reverse.where(reverse.minute // 60 == which)
+        _ptr_target(making, which, Queries.join([back, part.where(part.qtype == PTR)]))
     _services(making, minutes=10)
     _drops(making, minutes=10)
     return making.tables()
@@ -775,8 +776,8 @@ def _steps_by(key: Ints, target: Ints, last: dict[Any, int]) -> Ints:
 # -- the past
 
 
-def _coarse_traffic(making: _Making, explicit: Queries) -> None:
-    """``client_traffic`` and ``traffic`` of look-ups by ten minutes."""
+def _coarse_traffic(making: _Making, explicit: Queries) -> Queries:
+    """``client_traffic`` and ``traffic`` of look-ups by ten minutes; returns the ordinary ones in reverse."""
     day, world = making.day, making.day.world
     rng = np.random.default_rng([world.parameters.seed, 2025, 13, day.number + 1000])
     counts = day.counts
@@ -834,3 +835,10 @@ def _coarse_traffic(making: _Making, explicit: Queries) -> None:
                 "recipients": np.zeros(len(some), np.int64),
             },
         )
+    times = by_type[:, PTR]
+    minute = np.repeat(block * 10, times) + rng.integers(0, 10, int(times.sum()))
+    own = np.repeat(device, times)
+    who = visitors(
+        own, rng.integers(0, 1 << 21, len(own)), world.names.groups["pointer"], world.people.devices
+    )
+    return Queries.of(minute, day.address[own], who, PTR)

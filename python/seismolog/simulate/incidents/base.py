@@ -1,8 +1,9 @@
 """What incidents and look-alikes are made of: a cast that keeps them apart, and events at a rate.
 
 A module of this package is one row of the detectors: ``NAME``, ``positive(cast, rng, strength) -> Planned`` and
-``lookalike(cast, rng) -> Planned``; with ``ALONE`` it is tried on days of its own. What is planned is put into a day (:meth:`Planned.put`), or into every day where it is a
-habit of a host that was always there. Strengths are per ten minutes; 1 is the normal one.
+``lookalike(cast, rng) -> Planned``; with ``ALONE`` it is tried on days of its own. What is planned is put into a day
+(:attr:`Planned.put`), or into every day where it is a habit of a host that was always there. Strengths are per ten minutes;
+1 is the normal one.
 """
 
 from __future__ import annotations
