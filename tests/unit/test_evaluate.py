@@ -76,10 +76,20 @@ def test_intervals_of_rates() -> None:
         (Seen(("192.0.2.7",), T - timedelta(hours=4), T - timedelta(hours=1)), False),
         (Seen(("192.0.2.7",), T - timedelta(hours=4), T + timedelta(hours=1)), True),
         (Seen(("(shed)/24",), T, None), False),
+        (Seen(("2dns/A/outside",), T, None), False),
     ],
 )
 def test_matching_needs_a_subject_and_a_time_in_common(seen: Seen, expected: bool) -> None:
     assert matching.matches(seen, truth()) is expected
+
+
+def test_a_part_of_a_server_s_traffic_is_of_the_server_and_the_nearest_truth_gets_it() -> None:
+    early = truth(subjects=("2dns",), end=T + timedelta(hours=1))
+    late = truth(subjects=("2dns",), start=T + timedelta(hours=1), end=T + timedelta(hours=2))
+    seen = Seen(("2dns/A/outside",), T + timedelta(minutes=50), None)
+    assert matching.matches(seen, early) and matching.matches(seen, late)
+    assert matching.best(seen, [early, late]) is late
+    assert matching.best(Seen(("2mx",), T, None), [early, late]) is None
 
 
 def result(found: dict[str, float], *, kind: str = "positive", strength: float = 1.0) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Which raised incident is of which truth: one subject in common, and times that overlap.
 
-A network (``10.1.2.0/24``) has an address in common with those in it. Half an hour on both sides is allowed for, since
+A network (``10.1.2.0/24``) has an address in common with those in it, and a part of a server's traffic (``2dns/A/outside``)
+is of that server. Half an hour on both sides is allowed for, since
 tables of an hour date to the hour.
 """
 
@@ -38,7 +39,7 @@ class Seen(Protocol):
 def common(seen: Sequence[str], truth: Iterable[str]) -> bool:
     """Whether one subject is the same, or one lies within a network of the other side."""
     wanted = set(truth)
-    if wanted & set(seen):
+    if wanted & set(seen) or wanted & {s.partition("/")[0] for s in seen}:
         return True
     for subject in seen:
         if "/" not in subject:

@@ -115,7 +115,8 @@ def draw(seed: int, clients: int = 20_000) -> Parameters:
     first_day = first + timedelta(int(rng.integers(span)))
     days = [first_day + timedelta(int(d)) for d in range(-21, 8)]
     holidays = frozenset(d for d in days if d.weekday() < 5 and rng.random() < 0.04)
-    scale = clients / 20_000
+    # Mail does not come from the campus alone: a small one has servers of some size.
+    scale = max(clients / 20_000, 0.3)
     mail = []
     for name, share in (("1mx", 1.0), ("2mx", 0.45)):
         mail.append(
