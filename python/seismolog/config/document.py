@@ -60,9 +60,22 @@ def _all_sections() -> Iterator[tuple[str, str, type[BaseModel], bool]]:
         if model is None:
             continue
         yield name, field.description or "", model, get_origin(field.annotation) is list
+        for key, inner in model.model_fields.items():
+            nested = _inner_model(inner.annotation)
+            if nested is not None and get_origin(inner.annotation) is not list:
+                yield f"{name}.{key}", inner.description or "", nested, False
         if name == "detect":
             for detector, module in detectors().items():
                 yield f"detect.{detector}", module.SUMMARY, module.Settings, False
+
+
+def _settings(model: type[BaseModel]) -> list[tuple[str, FieldInfo]]:
+    """The settings of a section, without the sections in it."""
+    return [
+        (key, field)
+        for key, field in model.model_fields.items()
+        if _inner_model(field.annotation) is None or get_origin(field.annotation) is list
+    ]
 
 
 def sample_toml() -> str:
@@ -79,7 +92,7 @@ def sample_toml() -> str:
         lines += ["", *(f"# {line}" for line in textwrap.wrap(description, 108))]
         # A detector's section is taken out as a whole: to name it would load the detector.
         lines.append(f"#[[{name}]]" if many else f"#[{name}]" if "." in name else f"[{name}]")
-        for key, setting in model.model_fields.items():
+        for key, setting in _settings(model):
             value, default = _shown(setting)
             note = setting.description or ""
             if setting.is_required():
@@ -156,7 +169,7 @@ def markdown() -> str:
         if name == "detect":
             lines[-1] += f" They are {', '.join(f'`{n}`' for n in names())}."
         lines += ["", "| key | type | default | meaning |", "| --- | --- | --- | --- |"]
-        for key, setting in model.model_fields.items():
+        for key, setting in _settings(model):
             lines.append("| " + " | ".join(_row(key, setting)) + " |")
     lines += ["", "## A file with every setting", "", "```toml", sample_toml().rstrip("\n"), "```", ""]
     return "\n".join(lines)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
@@ -30,10 +30,15 @@ __all__ = [
     "Live",
     "MailServer",
     "Model",
+    "Notify",
+    "NotifyMail",
+    "NotifySyslog",
+    "Privacy",
     "Section",
     "Site",
     "StoreSettings",
     "Suppress",
+    "Webhook",
 ]
 
 Positive = Annotated[int, Field(ge=1)]
@@ -633,6 +638,108 @@ class Limits(Section):
     )
 
 
+class Privacy(Section):
+    """How addresses are told in what leaves the machine. docs/notify.md describes the map."""
+
+    pseudonyms: bool = Field(
+        default=False,
+        description="Whether addresses are replaced by others, keyed and prefix-preserving (Crypto-PAn).",
+    )
+    key_file: str | None = Field(
+        default=None,
+        description="File that holds the key, 64 hexadecimal digits. Relative to this file. Without it the environment "
+        "variable SEISMOLOG_PRIVACY_KEY holds it.",
+        examples=["/etc/seismolog/privacy.key"],
+    )
+
+
+class _Channel(Section):
+    """What every way of telling incidents has."""
+
+    severity: Literal["notice", "warning", "critical"] = Field(
+        default="warning", description="The least severity that is told."
+    )
+    updates: bool = Field(
+        default=False,
+        description="Whether a rise of severity is told too, besides opening and closing.",
+    )
+    timeout: Duration = Field(
+        default=timedelta(seconds=10), description="How long one attempt may take.", examples=["10s"]
+    )
+
+
+class Webhook(_Channel):
+    """A URL that gets a signed POST for each change of an incident."""
+
+    url: str | None = Field(
+        default=None, description="URL, http or https.", examples=["https://hooks.example.org/seismolog"]
+    )
+    secret_file: str | None = Field(
+        default=None,
+        description="File that holds the secret of the signature. Relative to this file. Without it the environment "
+        "variable SEISMOLOG_WEBHOOK_SECRET holds it.",
+        examples=["/etc/seismolog/webhook.secret"],
+    )
+
+
+class NotifyMail(_Channel):
+    """Mail about incidents, over SMTP."""
+
+    server: str | None = Field(
+        default=None, description="Mail server, host or host:port.", examples=["mail.example.org:587"]
+    )
+    security: Literal["none", "starttls", "tls"] = Field(
+        default="starttls",
+        description="How the connection is protected; `none` is for a server on this machine.",
+    )
+    sender: str | None = Field(
+        default=None, description="Address of the sender.", examples=["seismolog@example.org"]
+    )
+    recipients: list[str] = Field(
+        default=[], description="Addresses that get the mail.", examples=[["noc@example.org"]]
+    )
+    user: str | None = Field(
+        default=None, description="User to log in as, none for no login.", examples=["seismolog"]
+    )
+    password_file: str | None = Field(
+        default=None,
+        description="File that holds the password. Relative to this file. Without it the environment variable "
+        "SEISMOLOG_MAIL_PASSWORD holds it.",
+        examples=["/etc/seismolog/mail.password"],
+    )
+
+
+class NotifySyslog(_Channel):
+    """Incidents as lines of syslog (RFC 5424), back into rsyslog."""
+
+    target: str | None = Field(
+        default=None,
+        description="unix:PATH, udp:HOST:PORT or tcp:HOST:PORT (octet-counted frames).",
+        examples=["unix:/dev/log"],
+    )
+    facility: int = Field(
+        default=16, ge=0, le=23, description="Facility of the lines, a number of RFC 5424; 16 is local0."
+    )
+
+
+class Notify(Section):
+    """Telling people and programs about incidents. docs/notify.md."""
+
+    outbox: str | None = Field(
+        default=None,
+        description="Folder of what is still to be told. Relative to this file. Default: `outbox` in the folder of the "
+        "daemon's state.",
+        examples=["/var/lib/seismolog/outbox"],
+    )
+    messages: Positive = Field(
+        default=10_000,
+        description="Messages that wait for one channel at most; past it the oldest go, and are counted.",
+    )
+    webhook: Webhook = Field(default=Webhook(), description=Webhook.__doc__)
+    mail: NotifyMail = Field(default=NotifyMail(), description=NotifyMail.__doc__)
+    syslog: NotifySyslog = Field(default=NotifySyslog(), description=NotifySyslog.__doc__)
+
+
 class Config(Section):
     """Everything that one file configures."""
 
@@ -648,6 +755,8 @@ class Config(Section):
     detect: Detect = Field(default=Detect(), description=Detect.__doc__)
     archive: Archive = Field(default=Archive(), description=Archive.__doc__)
     limits: Limits = Field(default=Limits(), description=Limits.__doc__)
+    privacy: Privacy = Field(default=Privacy(), description=Privacy.__doc__)
+    notify: Notify = Field(default=Notify(), description=Notify.__doc__)
 
     _file: Path | None = PrivateAttr(None)
 
