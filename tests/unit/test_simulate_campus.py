@@ -102,6 +102,11 @@ def test_the_tables_are_those_of_the_lines(
 
     mine, theirs = plain(tables[name]), plain(counted[name])
     assert mine.select(keys).equals(theirs.select(keys))
+    if name == "client_domain":
+        # Past 256 names both measure a sample, each by its own hashes.
+        whole = (mine["distinct_names"] < 200) & (theirs["distinct_names"] < 200)
+        assert (~whole).sum() <= 20
+        mine, theirs = mine.filter(whole), theirs.filter(whole)
     for column in columns:
         if mine[column].dtype == pl.Float64:
             assert (mine[column].is_null() == theirs[column].is_null()).all(), column
