@@ -10,6 +10,9 @@
 - The tag up to its colon as APP-NAME, pid included (``postfix/smtpd[88]``): rsyslog's own ``app-name`` ends at the
   slash.
 
+- For RELP a window as large as a batch of the queue. omrelp sends a batch as one burst and holds back the last part of
+  a packet until the burst ends; where the window is full before that, each one waits 200 ms: with the default window of
+  128 and batches of 1024 we saw 660 lines a second, with a window of 1024 it was 38,000 on the same machine.
 - A few seconds for what is under way when rsyslog ends; its default is 10 ms.
 
 If the disk space of the queue is used up, what comes is dropped for seismolog only (``timeoutEnqueue="0"``); the
@@ -107,13 +110,13 @@ ruleset(name="seismolog") {{
     {_set(via)}action(
 {action}
         template="seismolog"
-        action.resumeRetryCount="-1" action.resumeInterval="5"
+        action.resumeRetryCount="-1" action.resumeInterval="2"
         # A queue of its own: in memory, and on disk while seismolog is away.
         queue.type="LinkedList" queue.size="100000" queue.dequeueBatchSize="1024"
         queue.filename="seismolog{"" if via == "relp" else "-" + via}" queue.maxDiskSpace="512m" queue.maxFileSize="16m"
         queue.checkpointInterval="1000" queue.saveOnShutdown="on" queue.timeoutEnqueue="0"
         # Time for what is under way when rsyslog ends.
-        queue.timeoutShutdown="3000" queue.timeoutActionCompletion="3000"
+        queue.timeoutShutdown="3000" queue.timeoutActionCompletion="10000"
     )
 }}
 
@@ -155,7 +158,10 @@ def _listener(machine: Machine, name: str) -> tuple[str, str]:
 
 def _relp(machine: Machine) -> tuple[str, str]:
     host, port = _listener(machine, "relp")
-    return 'module(load="omrelp")\n', f'        type="omrelp" target="{host}" port="{port}" timeout="15"'
+    return (
+        'module(load="omrelp")\n',
+        f'        type="omrelp" target="{host}" port="{port}" timeout="15" windowSize="1024"',
+    )
 
 
 def _tcp(machine: Machine) -> tuple[str, str]:

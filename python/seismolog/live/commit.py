@@ -75,7 +75,7 @@ class Committer:
         settings: CommitSettings,
         *,
         fingerprint: str = "",
-        totals: Callable[[LiveTotals], LiveTotals] | None = None,
+        totals: Callable[[], LiveTotals] | None = None,
         committed: Callable[[int], None] | None = None,
     ) -> None:
         self.settings = settings
@@ -86,7 +86,6 @@ class Committer:
         self._totals = totals
         self._committed = committed
         self._cursor: Cursor | None = None
-        self._base = LiveTotals()
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._abandon = threading.Event()
@@ -155,7 +154,6 @@ class Committer:
     def _open(self) -> Cursor:
         if self._cursor is None:
             position = self._writer.committed()
-            self._base = self._writer.totals()
             self._cursor = self._bins.cursor("store", position)
             self._bins.release()
         return self._cursor
@@ -197,7 +195,7 @@ class Committer:
         }
         revision = batch[-1].revision
         began = time.monotonic()
-        self._writer.commit(frames, revision, self._totals(self._base) if self._totals else None)
+        self._writer.commit(frames, revision, self._totals() if self._totals else None)
         self.state.commit_seconds += time.monotonic() - began
         self.state.commits += 1
         self.state.rows += rows

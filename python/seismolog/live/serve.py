@@ -186,7 +186,8 @@ class Daemon:
         except BaseException:
             self._engine.stop()
             raise
-        where = ", ".join(f"{n} {a}" for n, a in sorted(self._engine.addresses().items()))
+        bound = sorted(self._engine.addresses().items())
+        where = ", ".join(n if n.endswith(a) else f"{n} ({a})" for n, a in bound)
         lines = int(self._replayed.get("replayed_lines", 0))
         log.info(
             "seismolog %s takes lines from %s%s%s",
@@ -248,13 +249,12 @@ class Daemon:
             retention=config.store.retention,
         )
 
-    def _totals(self, base: LiveTotals) -> LiveTotals:
+    def _totals(self) -> LiveTotals:
+        """Lines since the state folder was made: the engine's counters go on over a restart."""
         from seismolog.store import LiveTotals
 
         numbers = self._engine_numbers()
-        return LiveTotals(
-            **{field: getattr(base, field) + int(numbers.get(name, 0)) for field, name in TOTALS.items()}
-        )
+        return LiveTotals(**{field: int(numbers.get(name, 0)) for field, name in TOTALS.items()})
 
     def _committed(self, _revision: int) -> None:
         for sink in self._sinks:
