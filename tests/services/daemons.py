@@ -21,8 +21,6 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import pytest
-
 from tests.lab.capture.daemons import UnavailableError, free_port, listens, wait_for
 
 SYSLOG_NG_PACKAGES = ("syslog-ng-core", "libivykis0")
@@ -32,6 +30,8 @@ _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
 def available(check: Callable[[], object]) -> None:
     """Skip the test where `check` raises UnavailableError; under CI fail it."""
+    import pytest  # not needed to unpack
+
     try:
         check()
     except UnavailableError as reason:

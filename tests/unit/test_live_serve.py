@@ -21,7 +21,7 @@ from polars.testing import assert_frame_equal
 from seismolog.config import Config, load
 from seismolog.errors import ConfigError, SeismologError, ServiceError, UsageError
 from seismolog.live import settings as live_settings
-from seismolog.live.catalogue import METRICS, described
+from seismolog.live.catalogue import METRICS, described, markdown
 from seismolog.live.metrics import MetricsServer, prometheus_text
 from seismolog.live.notify import Notifier
 from seismolog.live.pipe import pipe_daemon
@@ -255,6 +255,11 @@ def test_every_metric_of_the_daemon_is_in_the_catalogue(running: InThread) -> No
     own = {name.partition("{")[0] for name in running.daemon.numbers()} - {"lines"}
     assert own <= set(METRICS), sorted(own - set(METRICS))
     assert described("seismolog_new_total") == ("counter", "new total")
+
+
+def test_the_page_of_metrics_is_the_catalogue(root: Path) -> None:
+    page = (root / "docs" / "metrics.md").read_text(encoding="utf-8")
+    assert page.endswith("\n\n" + markdown()), "run: python -m seismolog.live.catalogue docs/metrics.md"
 
 
 def test_the_exposition_format_groups_families() -> None:

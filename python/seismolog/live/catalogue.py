@@ -6,6 +6,9 @@ with the type that its name tells. A test holds the list against the running eng
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 __all__ = ["METRICS", "described", "markdown"]
 
 #: Name -> (type, sentence). Labels are told in the sentence.
@@ -131,3 +134,12 @@ def markdown() -> str:
     lines = ["| name | type | meaning |", "| --- | --- | --- |"]
     lines += [f"| `{name}` | {kind} | {sentence} |" for name, (kind, sentence) in METRICS.items()]
     return "\n".join(lines) + "\n"
+
+
+def _write(path: Path) -> None:
+    head, mark, _ = path.read_text(encoding="utf-8").partition("| name | type")
+    path.write_text(head + markdown() if mark else head.rstrip("\n") + "\n\n" + markdown(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    _write(Path(sys.argv[1]))
