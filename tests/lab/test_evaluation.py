@@ -1,6 +1,6 @@
 """Three small worlds through the whole evaluation: incidents are found, look-alikes and clean days stay quiet.
 
-The goals of the full evaluation (docs/evaluation.md) are for 20,000 clients and sixty worlds; three worlds of 1,500 clients
+The goals of the full evaluation (docs/evaluation.md) are for 20,000 clients and sixty worlds; three worlds of 1,200 clients
 can only tell that nothing has come apart. The bounds here are set by that: an interval of three worlds is wide.
 """
 
@@ -13,7 +13,7 @@ import pytest
 from seismolog.evaluate import Plan, evaluate, summarize
 from seismolog.evaluate.summary import STUDY, Summary
 
-PLAN = Plan(clients=1500, history=3, strengths=(1.0,))
+PLAN = Plan(clients=1200, history=7, strengths=(1.0,))
 
 
 @pytest.fixture(scope="module")
