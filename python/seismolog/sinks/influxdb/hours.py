@@ -24,7 +24,7 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 
 from seismolog.sinks.influxdb import members
-from seismolog.sinks.influxdb.current import Hours
+from seismolog.sinks.influxdb.current import Hours, StoreHours
 from seismolog.sinks.influxdb.ledger import Ledger
 from seismolog.sinks.influxdb.measurements import CLIENT_TRAFFIC, OTHER, ROLLUPS, TRAFFIC, Measurement, render
 from seismolog.sinks.influxdb.points import HOUR, Reduced, bits, hour_of, reduce, rolled_up, vanished
@@ -113,6 +113,8 @@ class HourWriter:
         self._fresh: set[str] = set()
         self._newest: dict[str, datetime] = {}
         self._refused: set[str] = set()
+        #: The last hour of one moment of the store, and its activity.
+        self._last: tuple[StoreHours, datetime, pl.DataFrame] | None = None
         # Reading and settling may be on two threads; the ledger is one connection.
         self._lock = threading.RLock()
         self.counts.series = _SERIES_A_KEY * len(self._series)
@@ -172,29 +174,30 @@ class HourWriter:
         whole = needed.select(hour_of()).unique().to_series().sort().to_list()
         traffic, clients = _of_hours(hours, whole) if rows is None else rows
         with self._lock:
-            traffic = self._admitted(traffic)
+            every, traffic = traffic.height, self._admitted(traffic)
             chosen = self._members(hours, whole, clients)
-            on = ["bin_start", "server"]
-            reduced = reduce(
-                traffic.join(needed, on=on, how="semi"),
-                clients.join(needed, on=on, how="semi").join(
-                    traffic.select("bin_start", "server", "kind").unique(),
-                    on=["bin_start", "server", "kind"],
-                    how="semi",
-                ),
-                chosen,
-                self._merger,
-            )
-            minute = reduced.joined(bins)
+            if traffic.height < every:
+                groups = traffic.select("bin_start", "server", "kind").unique()
+                clients = clients.join(groups, on=groups.columns, how="semi")
+            if rows is None:
+                on = ["bin_start", "server"]
+                traffic = traffic.join(needed, on=on, how="semi")
+                clients = clients.join(needed, on=on, how="semi")
+            reduced = reduce(traffic, clients, chosen, self._merger)
+            minute = reduced if rows is not None else reduced.joined(bins)
             sent = {m.name: self._ledger.keys(whole, m) for m in _BASE}
             frames = [self._frames(minute, bins, sent, 1, "")]
+            # Longer bins are made of those before them: an hour of six, not of sixty.
+            parts = reduced
             for suffix, width in ROLLUPS.items():
                 of_width = due.filter(pl.col("width") == width).select("bin_start", "server")
+                later = due.filter(pl.col("width") >= width)
+                if later.is_empty():
+                    break
+                covered = _minutes(later).with_columns(pl.col("bin_start").dt.truncate(_before(width)))
+                parts = rolled_up(parts.joined(covered.unique()), width, self._merger)
                 if of_width.height:
-                    parts = reduced.joined(_minutes(due.filter(pl.col("width") == width)))
-                    frames.append(
-                        self._frames(rolled_up(parts, width, self._merger), of_width, sent, width, suffix)
-                    )
+                    frames.append(self._frames(parts.joined(of_width), of_width, sent, width, suffix))
             self._note(minute, chosen, whole, waiting)
         for measurement, points, zeros in [f for of_one_width in frames for f in of_one_width]:
             self._render(made, measurement, points, zeros)
@@ -229,9 +232,18 @@ class HourWriter:
         # The hours before these hours, without those that are among them.
         known = now.select(*members.MEMBER, "count")
         missing = sorted({h - _HOUR for h in whole} - set(whole))
-        before = pl.concat([known, *(hours.activity(h, h + _HOUR) for h in missing)])
+        before = pl.concat([known, *(self._before(hours, h) for h in missing)])
+        if isinstance(hours, StoreHours):
+            last = max(whole)
+            self._last = (hours, last, known.filter(pl.col(HOUR) == last))
         watched = self._ledger.watched(whole)
         return members.chosen(stored, before, now, watched, self._per_hour, self._admit)
+
+    def _before(self, hours: Hours, hour: datetime) -> pl.DataFrame:
+        """Activity of an hour, which a backfill has just read."""
+        if self._last is not None and self._last[0] is hours and self._last[1] == hour:
+            return self._last[2]
+        return hours.activity(hour, hour + _HOUR)
 
     # -- the bound on series
 
@@ -318,6 +330,11 @@ class HourWriter:
             self._ledger.add_pending(waiting)
             self._ledger.add_series(self._fresh)
         self._fresh = set()
+
+
+def _before(width: int) -> str:
+    """Length of the bins that bins of so many minutes are made of."""
+    return f"{max((w for w in ROLLUPS.values() if w < width), default=1)}m"
 
 
 def _of_hours(hours: Hours, whole: list[datetime]) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -107,5 +107,9 @@ def chosen(
 
 
 def _top(active: pl.DataFrame, most: int) -> pl.DataFrame:
-    ordered = active.sort("count", "client", descending=[True, False])
+    if most == 0:
+        return active.clear().select(*MEMBER, "count")
+    # Thousands of clients are never looked at: only those that reach the count of the last one wanted are sorted.
+    last = pl.col("count").top_k(most).min().over(_GROUP)
+    ordered = active.filter(pl.col("count") >= last).sort("count", "client", descending=[True, False])
     return ordered.group_by(_GROUP, maintain_order=True).head(most).select(*MEMBER, "count")
