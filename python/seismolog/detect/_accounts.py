@@ -1,4 +1,4 @@
-"""What accounts did, for the detectors of stolen ones: sends by hour, and the networks that they were used from in a day."""
+"""What accounts did by hour, over all servers, for the detectors of stolen ones."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from seismolog.detect import _hours
-from seismolog.detect._states import items
 
 if TYPE_CHECKING:
     from seismolog.detect.view import View
 
-__all__ = ["COLUMNS", "DAY", "hourly", "united"]
+__all__ = ["COLUMNS", "DAY", "hourly"]
 
 DAY = timedelta(days=1)
 COLUMNS = (
@@ -43,20 +42,3 @@ def hourly(view: View, *, past: bool = False) -> pl.DataFrame:
         )
         .sort("account", "bin_start")
     )
-
-
-def united(rows: pl.DataFrame, distinct: str, state: str) -> tuple[int, bool]:
-    """Distinct items over rows: exact where every row has its summary, else those of the largest row."""
-    held = rows.filter(pl.col(distinct) > 0)
-    states = held[state].drop_nulls()
-    if len(states) < held.height or not held.height:
-        return int(_hours.most(held[distinct])) if held.height else 0, False
-    together: set[int] = set()
-    level = 0
-    for one in states:
-        found, sampled = items(one)
-        level = max(level, sampled)
-        together |= found.keys()
-    if level:
-        together = {h for h in together if h >> (32 - level) == 0}
-    return len(together) << level, True

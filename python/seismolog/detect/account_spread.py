@@ -21,13 +21,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import polars as pl
 from pydantic import Field
 
 from seismolog.detect import _accounts, _hours, base, common, residuals
+from seismolog.detect._states import items
 from seismolog.detect.base import Raised
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Settings(base.Settings):
         default=[], description="Accounts that are left alone.", examples=[["shared-mailbox"]]
     )
     p_value: float = Field(
-        default=1e-3, gt=0, lt=1, description="Chance of a false alarm a day by significance alone."
+        default=0.05, gt=0, lt=1, description="Chance of a false alarm a day by significance alone."
     )
 
 
@@ -77,37 +78,36 @@ def find(view: View, settings: Settings) -> list[Raised]:
         ("distinct_networks", "network_state") if with_networks else ("distinct_clients", "client_state")
     )
     limit = settings.networks if with_networks else settings.clients
-    # The sum over hours is no less than the number over the day.
-    sums = rows.group_by("account").agg(pl.col(distinct).cast(pl.Int64).sum())
-    names = sums.filter(pl.col(distinct) >= limit)["account"].sort().to_list()
-    names = [n for n in names if n not in set(settings.exclude_accounts)]
-    if not names:
-        return []
-    past = _hours.past_of(view, "account_activity", columns, used & pl.col("account").is_in(names))
-    accounts = max(rows["account"].n_unique(), 1)
-    by_hour = rows.group_by("account", "bin_start").agg(pl.col(distinct).cast(pl.Int64).max())
-    ordinary = by_hour.filter(~pl.col("account").is_in(names)).group_by("account").agg(pl.col(distinct).max())
-    usual = max(_hours.middle(ordinary[distinct], 1.0), 1.0)
-    parts = {
-        str(key[0]): part for key, part in rows.filter(pl.col("account").is_in(names)).group_by("account")
-    }
-    old = {str(key[0]): part for key, part in past.group_by("account")}
+    past = _hours.past_of(view, "account_activity", columns, used & (pl.col("account") != "(shed)"))
+    now, old = _uses(rows, distinct, state), _uses(past, distinct, state)
+    excluded = set(settings.exclude_accounts)
+    most = {name: _united(uses) for name, uses in now.items()}
+    usual = max(float(np.mean([n for n in most.values() if n < limit] or [1])), 1.0)
+    accounts = max(len(now), 1)
+    yesterday = view.since - _accounts.DAY
+    names = sorted(
+        name
+        for name, uses in now.items()
+        if name not in excluded
+        and (most[name] >= limit or _united(_since(old.get(name, []), yesterday) + uses) >= limit)
+    )
     found = []
     for name in names:
-        before = _most_of_days(old.get(name), distinct, state)
-        together = pl.concat([old[name], parts[name]]) if name in old else parts[name]
-        seen = _crossing(together, distinct, state, max(limit, settings.novelty * before), view)
+        before = _most_of_days(old.get(name, []))
+        together = _since(old.get(name, []), yesterday) + now[name]
+        seen = _crossing(together, max(limit, settings.novelty * before), view.since)
         if seen is None:
             continue
-        start, last, most = seen
+        start, last, most_networks = seen
         # Two days of the same account differ as counts do; its own busiest day is what was to be expected.
-        log_p = _hours.chance(most, max(usual, before), shape=5.0)
+        log_p = _hours.chance(most_networks, max(usual, before), shape=50.0)
         if not residuals.significant(log_p, accounts / view.days, settings.p_value):
             continue
         # With nothing before it, an account that is spread from the first hour on is not new.
         if (start - view.history) / _hours.HOUR < 1 and name not in old:
             continue
-        sends = int(parts[name]["authenticated_sends"].sum())
+        own = rows.filter(pl.col("account") == name)
+        sends = int(own["authenticated_sends"].sum())
         what = "networks" if with_networks else "client addresses"
         found.append(
             Raised(
@@ -118,18 +118,18 @@ def find(view: View, settings: Settings) -> list[Raised]:
                 server=None,
                 start=start,
                 end=_hours.end_or_open(view, last, _hours.HOUR * 2),
-                score=float(most),
+                score=float(most_networks),
                 threshold=max(float(limit), settings.novelty * before),
                 explanation=(
-                    f"{name} was used from {most:,} {what} within 24 hours up to {view.local(last)}, where "
+                    f"{name} was used from {most_networks:,} {what} within 24 hours up to {view.local(last)}, where "
                     f"{common.number(max(usual, before))} were to be expected; before: {common.number(before)} in a day at "
                     f"most; it sent {sends:,} messages."
                 ),
                 evidence={
-                    what.replace(" ", "_"): most,
+                    what.replace(" ", "_"): most_networks,
                     "usual_of_accounts": round(usual, 2),
                     "most_of_a_day_before": before,
-                    "logins": int(parts[name]["logins"].sum()),
+                    "logins": int(own["logins"].sum()),
                     "authenticated_sends": sends,
                     "log10_p": round(log_p / np.log(10), 1),
                 },
@@ -147,40 +147,56 @@ def _readable(view: View) -> list[str]:
     return [c for c in _COLUMNS if c in have]
 
 
-def _most_of_days(rows: pl.DataFrame | None, distinct: str, state: str) -> float:
+Use = tuple[datetime, frozenset[int] | int]
+"""An hour in which an account was used, and the networks: their hashes, or their number where no summary is stored."""
+
+
+def _uses(rows: pl.DataFrame, distinct: str, state: str) -> dict[str, list[Use]]:
+    """Account -> its hours, in order."""
+    found: dict[str, list[Use]] = {}
+    ordered = rows.sort("account", "bin_start").select("account", "bin_start", distinct, state)
+    for account, hour, number, stored in ordered.iter_rows():
+        if number:
+            networks = frozenset(items(stored)[0]) if stored else int(number)
+            found.setdefault(account, []).append((hour, networks))
+    return found
+
+
+def _since(uses: list[Use], when: datetime) -> list[Use]:
+    return [use for use in uses if use[0] > when]
+
+
+def _united(uses: list[Use]) -> int:
+    """Distinct networks over hours; of hours without a summary those of the largest count."""
+    known = [n for _, n in uses if isinstance(n, frozenset)]
+    numbers = [n for _, n in uses if isinstance(n, int)]
+    return max(len(frozenset().union(*known)), max(numbers, default=0))
+
+
+def _most_of_days(uses: list[Use]) -> float:
     """Most networks of a UTC day before."""
-    if rows is None or rows.is_empty():
-        return 0.0
-    days = rows.with_columns(pl.col("bin_start").dt.date().alias("day")).group_by("day")
-    return float(max(_accounts.united(part, distinct, state)[0] for _, part in days))
+    days: dict[Any, list[Use]] = {}
+    for use in uses:
+        days.setdefault(use[0].date(), []).append(use)
+    return float(max((_united(day) for day in days.values()), default=0))
 
 
-def _crossing(
-    rows: pl.DataFrame, distinct: str, state: str, limit: float, view: View
-) -> tuple[datetime, datetime, int] | None:
+def _crossing(uses: list[Use], limit: float, since: datetime) -> tuple[datetime, datetime, int] | None:
     """Start of the 24 hours that first reach the limit, end of the last hour that does, and the most; None if none does."""
-    hours = rows["bin_start"].unique().sort().to_list()
     start = last = None
     most = 0
-    for hour in hours:
-        if hour < view.since:
+    for i, (hour, _) in enumerate(uses):
+        if hour < since:
             continue
-        window = rows.filter(pl.col("bin_start") > hour - _accounts.DAY, pl.col("bin_start") <= hour)
-        number, _ = _accounts.united(window, distinct, state)
-        if number >= limit:
-            last = hour + _hours.HOUR
-            if start is None:
-                # It began where half of the networks of that window were still to come.
-                begun = window["bin_start"].unique().sort().to_list()
-                start = next(
-                    (
-                        h
-                        for h in begun
-                        if _accounts.united(window.filter(pl.col("bin_start") <= h), distinct, state)[0]
-                        >= max(0.25 * limit, 2)
-                    ),
-                    begun[0],
-                )
-                start = max(start, view.since)
-        most = max(most, number if number >= limit else 0)
+        window = [use for use in uses[: i + 1] if use[0] > hour - _accounts.DAY]
+        number = _united(window)
+        if number < limit:
+            continue
+        last, most = hour + _hours.HOUR, max(most, number)
+        if start is None:
+            # It began where a quarter of the limit was there.
+            reached = (
+                use[0] for j, use in enumerate(window) if _united(window[: j + 1]) >= max(limit / 4, 2)
+            )
+            start = max(next(reached, window[0][0]), since)
     return (start, last, most) if start is not None and last is not None else None

@@ -71,10 +71,12 @@ def find(view: View, settings: Settings) -> list[Raised]:
         past = _past(view, curves, query_type, settings)
         median = float(np.median(np.concatenate([total[curves.covered], past])))
         flags = (total >= settings.minimum * curves.scale) & (total > settings.factor * median)
+        quiet = np.ones(len(total), np.bool_)  # bins that later ones are held against
         for low, high in common.runs_of(flags, gap=3):
-            raised = _judged(view, curves, query_type, total, past, median, (low, high), settings)
+            raised = _judged(view, curves, query_type, total, quiet, past, median, (low, high), settings)
             if raised is not None:
                 found.append(raised)
+                quiet[max(0, low - 1) : high + 1] = False
     return found
 
 
@@ -113,6 +115,7 @@ def _judged(
     curves: Curves,
     query_type: str,
     total: npt.NDArray[np.float64],
+    quiet: npt.NDArray[np.bool_],
     past: npt.NDArray[np.float64],
     median: float,
     run: tuple[int, int],
@@ -124,7 +127,8 @@ def _judged(
         first -= 1
     while stop < len(total) and total[stop] >= 0.25 * level:
         stop += 1
-    before = np.concatenate([past, total[: max(0, first - 1)]])
+    stop_before = max(0, first - 1)
+    before = np.concatenate([past, total[:stop_before][quiet[:stop_before]]])
     if len(before) < 6:
         return None
     top, peak, mean = float(total[first:stop].max()), float(before.max()), float(before.mean())

@@ -67,6 +67,9 @@ class Settings(base.Settings):
     clients: int = Field(
         default=5, ge=1, description="Clients that may ask the domain; one in two hundred where that is more."
     )
+    clients_before: int = Field(
+        default=0, ge=0, description="Clients that may have asked the domain on the days before."
+    )
     exclude_domains: list[str] = Field(
         default=[], description="Registered domains that are left alone.", examples=[["update.example"]]
     )
@@ -128,7 +131,7 @@ def find(view: View, settings: Settings) -> list[Raised]:
         if (
             known.clients > most_clients
             or client in known.past
-            or known.clients_before(client) > settings.clients
+            or known.clients_before(client) > settings.clients_before
         ):
             continue
         own = rows.filter(pl.col("client") == client, pl.col("domain") == domain)

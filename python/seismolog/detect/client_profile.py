@@ -10,9 +10,9 @@ Statistic
     population's level, corrected over clients and hours (significance). Known servers, resolvers and scanners
     are left out.
 Source
-    BotDAD, Hindawi 4612474, for queries > 10,000, distinct names > 1,500, busiest against quietest minute > 1,000 and
-    PTR > 500. Its limit of 10,000 for one domain is 2,500 here, since novelty holds back what is usual; the limit of
-    MX, significance and novelty are ours.
+    BotDAD, Hindawi 4612474, for queries > 10,000, distinct names > 1,500, busiest against quietest minute >
+    1,000 and PTR > 500. Its limit of 10,000 for one domain is 2,500 here, since novelty holds back what is
+    usual; the limit of MX, significance and novelty are ours.
 Look-alike
     A resolver or a scanner is over these limits every hour; declare it, or its past excuses it.
 Limits

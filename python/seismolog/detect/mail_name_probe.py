@@ -9,8 +9,8 @@ Statistic
     the population's, corrected over clients and hours (significance); ``novelty`` times the busiest hour of
     before. The client asks for addresses only: its MX queries are fewer than half of those domains.
 Source
-    The labels: Ludeña Romaña, Musashi et al. on Mytob. The counts are ours: the probed domains are
-    what ordinary clients do not have, so few of them do.
+    The labels: Ludeña Romaña, Musashi et al. on Mytob. The counts are ours: the probed domains are what
+    ordinary clients do not have, so few of them do.
 Look-alike
     Mail clients ask such names too, of the few domains that their user has accounts with.
 Limits

@@ -72,19 +72,38 @@ def find(view: View, settings: Settings) -> list[Raised]:
     networks = Counter(_network(name) for name in began)
     if len(networks) < settings.networks or networks.most_common(1)[0][1] > settings.one_network * len(began):
         return []
-    # The newest group of hours without a pause: an old outbreak and a new one are two.
     times = sorted((when, name) for name, when in began.items())
-    groups: list[list[tuple[datetime, str]]] = [[times[0]]]
-    for one in times[1:]:
-        if one[0] - groups[-1][-1][0] > settings.stale_hours * _hours.HOUR:
-            groups.append([])
-        groups[-1].append(one)
-    found = []
-    for group in groups:
-        raised = _judged(view, group, settings)
+    found: list[Raised] = []
+    while True:
+        window = _window(times, settings)
+        if window is None:
+            return found
+        low, high = window
+        raised = _judged(view, times[low:high], settings)
         if raised is not None:
             found.append(raised)
-    return found
+        del times[low:high]
+
+
+def _window(times: list[tuple[datetime, str]], settings: Settings) -> tuple[int, int] | None:
+    """The run of beginnings that grows most clearly, None where none does: other infections before it and after hide it.
+
+    Each beginning is tried as the first one. p is corrected for these.
+    """
+    best: tuple[float, int, int] | None = None
+    hours = np.array([(when - times[0][0]) / _hours.HOUR for when, _ in times]) if times else np.zeros(0)
+    for low in range(len(hours)):
+        for high in range(low + settings.clients, len(hours) + 1):
+            part = hours[low:high]
+            if part[-1] - part[-2] > settings.stale_hours:
+                break
+            span = float(part[-1] - part[0]) + 1 / 6
+            if span < 0.5:
+                continue
+            p = _score(part[1:] - part[0], span) * len(hours)
+            if p <= settings.p_value and (best is None or p < best[0]):
+                best = (p, low, high)
+    return (best[1], best[2]) if best is not None else None
 
 
 def _infected(view: View, settings: Settings) -> dict[str, datetime]:
@@ -111,6 +130,13 @@ def _network(name: str) -> str:
     return ":".join(name.split(":")[:4]) if ":" in name else ".".join(name.split(".")[:3])
 
 
+def _score(offsets: npt.NDArray[np.float64], span: float) -> float:
+    """One-sided p of the score test of no growth: beginnings spread evenly have a mean in the middle."""
+    n = len(offsets)
+    z = (float(offsets.sum()) - n * span / 2) / max(span * math.sqrt(n / 12), 1e-9)
+    return 0.5 * math.erfc(z / math.sqrt(2))
+
+
 def growth(offsets: npt.NDArray[np.float64], span: float) -> tuple[float, float, float]:
     """Rate of exponential growth per hour of events at these times within [0, span], its standard error, and p of no growth.
 
@@ -120,8 +146,7 @@ def growth(offsets: npt.NDArray[np.float64], span: float) -> tuple[float, float,
     """
     n = len(offsets)
     total = float(offsets.sum())
-    z = (total - n * span / 2) / max(span * math.sqrt(n / 12), 1e-9)
-    p = 0.5 * math.erfc(z / math.sqrt(2))
+    p = _score(offsets, span)
 
     def slope_and_curvature(r: float) -> tuple[float, float]:
         x = r * span

@@ -54,7 +54,7 @@ class Settings(base.Settings):
     THRESHOLDS: ClassVar[Mapping[str, int]] = {"minimum": 1, "distinct_share": 1, "novelty": 1}
 
     minimum: float = Field(
-        default=100.0, gt=0, description="A and AAAA queries in ten minutes, over half an hour."
+        default=130.0, gt=0, description="A and AAAA queries in ten minutes, over half an hour."
     )
     distinct_share: float = Field(
         default=0.7, gt=0, le=1, description="Share of them with a name of its own."
@@ -64,6 +64,11 @@ class Settings(base.Settings):
         default=3.0,
         ge=1,
         description="Multiple of the most distinct names of the domain in ten minutes before.",
+    )
+    per_client: float = Field(
+        default=2.0,
+        ge=0,
+        description="Queries of a client in ten minutes, on average: many clients with one each are a popular site.",
     )
     exclude_domains: list[str] = Field(
         default=[],
@@ -142,7 +147,7 @@ def find(view: View, settings: Settings) -> list[Raised]:
                 continue
             start = view.since + first * TEN
             clients, who, mailing = _clients(view, domain, start, view.since + stop * TEN)
-            if mailing >= 0.8:  # a block list
+            if mailing >= 0.8 or level < settings.per_client * clients:  # a block list, or a popular site
                 continue
             found.append(
                 _raised(
