@@ -176,7 +176,8 @@ def render(frame: pl.DataFrame, measurement: Measurement, lines: int) -> list[by
     fields = [n for n in measurement.fields if n in frame.columns]
     columns = [
         pl.col(measurement.time),
-        *measurement.tags,
+        # A column of nulls alone has no type that Arrow would hand over.
+        *(pl.col(n).cast(pl.String) if frame.schema[n] == pl.Null else n for n in measurement.tags),
         *(pl.col(n).cast(measurement.fields[n]) for n in fields),
     ]
     with core_errors():
