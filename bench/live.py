@@ -110,7 +110,7 @@ class Daemon:
         """The sum of a metric over its labels."""
         return metric(self.metrics_port, name)
 
-    def wait_lines(self, count: int, name: str = "seismolog_lines_total", seconds: float = 300.0) -> float:
+    def wait_lines(self, count: int, name: str = "seismolog_counted_lines_total", seconds: float = 300.0) -> float:
         """Wait until so many lines were counted; returns the moment."""
         deadline = time.monotonic() + seconds
         while (seen := self.metric(name)) < count:
@@ -294,7 +294,7 @@ class Bench:
         rates, notes = [], []
         with daemon(udp=f"127.0.0.1:{free_port(socket.SOCK_DGRAM)}") as running:
             for rate in (50_000, 100_000, 200_000, 300_000):
-                lines, drops = "seismolog_lines_total", "seismolog_udp_dropped_total"
+                lines, drops = "seismolog_counted_lines_total", "seismolog_udp_dropped_total"
                 before = running.metric(lines), running.metric(drops)
                 count = rate * 3
                 sent, seconds = self.result(
@@ -346,7 +346,7 @@ class Pipe:
         deadline = time.monotonic() + 300
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError):
-                if metric(self.metrics_port, "seismolog_lines_total") >= count:
+                if metric(self.metrics_port, "seismolog_counted_lines_total") >= count:
                     return time.monotonic()
             time.sleep(0.02)
         raise RuntimeError(f"{count} lines did not come through the pipe")
