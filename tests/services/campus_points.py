@@ -95,6 +95,8 @@ class Campus:
         default_factory=lambda: {"traffic": 1.0, "traffic_10m": 9.0, "traffic_1h": 30.0}
     )
     depth: float = 30.0
+    #: Between two points of the daemon's own numbers.
+    pulse: timedelta = MINUTE
     scenario: Literal["calm", "trouble"] = "calm"
     seed: int = 0
 
@@ -251,9 +253,9 @@ class Campus:
             )
 
     def pipeline(self) -> Iterator[str]:
-        seconds = self.bins(MINUTE, self.depth)
+        seconds = self.bins(self.pulse, self.depth)
         trouble = self.trouble(seconds)
-        rates = self.random.poisson(3000 * self.load(seconds))
+        rates = self.random.poisson(50 * self.pulse.total_seconds() * self.load(seconds))
         # The last quarter of an hour with trouble: nothing comes in any more; before it every second line is unknown.
         rates = np.where(self.trouble(seconds, 15), 0, rates)
         lines = np.cumsum(rates)

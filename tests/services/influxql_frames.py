@@ -81,7 +81,7 @@ class View:
         model = next((v for v in self.dashboard["templating"]["list"] if v["name"] == variable), None)
         if model is None:
             raise KeyError(f"the dashboard {self.dashboard['uid']} has no variable {variable}")
-        value = self.chosen.get(variable, model["current"]["value"])
+        value = self.chosen[variable] if variable in self.chosen else model["current"]["value"]
         if model["type"] == "custom":
             text = next(o["text"] for o in model["options"] if o["value"] == value)
         else:

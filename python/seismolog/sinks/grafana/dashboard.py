@@ -44,9 +44,11 @@ def uid(name: str) -> str:
     return f"seismolog-{name}"
 
 
-def _tag_values(key: str, label: str, description: str, query: Select, *, multi: bool, hidden: bool) -> Json:
-    """A variable whose values are those of a tag, with "All"."""
-    return {
+def _tag_values(
+    key: str, label: str, description: str, query: Select, *, hidden: bool, everything: bool = True
+) -> Json:
+    """A variable whose values are those of a tag; several may be chosen, and with `everything` all."""
+    made: Json = {
         "type": "query",
         "name": key,
         "label": label,
@@ -57,16 +59,17 @@ def _tag_values(key: str, label: str, description: str, query: Select, *, multi:
         "refresh": 1,
         "regex": "",
         "sort": 1,
-        "multi": multi,
-        "includeAll": True,
-        "allValue": ".*",
-        "current": {"selected": True, "text": ["All"], "value": ["$__all"]}
-        if multi
-        else {"selected": True, "text": "All", "value": "$__all"},
+        "multi": True,
+        "includeAll": everything,
         "options": [],
         "hide": 2 if hidden else 0,
         "skipUrlSync": False,
     }
+    if everything:
+        made["allValue"] = ".*"
+        made["current"] = {"selected": True, "text": ["All"], "value": ["$__all"]}
+    # Without a current value Grafana takes the first one there is.
+    return made
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class _ShowValues(Select):
         return made + (" WHERE " + " AND ".join(self.where) if self.where else "")
 
 
-def _variables(used: Sequence[str]) -> list[Json]:
+def _variables(used: Sequence[str], every_client: bool) -> list[Json]:
     # The roll-up by hours has all values and the fewest points.
     hours = BINS["1h"]
     options = [
@@ -88,13 +91,14 @@ def _variables(used: Sequence[str]) -> list[Json]:
     return [
         _tag_values(
             "server", "Server", "The host that wrote the lines.",
-            _ShowValues("server", hours), multi=True, hidden="server" not in used,
+            _ShowValues("server", hours), hidden="server" not in used,
         ),
         _tag_values(
             "client", "Client", "The address that caused the events. Only clients with a series of their "
             "own.",
             _ShowValues("client", f"client_{hours}", (unlike("client", OTHER),)),
-            multi=True, hidden="client" not in used,
+            # The curves of all clients over months would take InfluxDB minutes.
+            hidden="client" not in used, everything=every_client,
         ),
         {
             "type": "custom",
@@ -112,7 +116,7 @@ def _variables(used: Sequence[str]) -> list[Json]:
         _tag_values(
             "query_type", "Query type", "DNS query type.",
             _ShowValues("query_type", hours, (unlike("query_type", "none"),)),
-            multi=True, hidden="query_type" not in used,
+            hidden="query_type" not in used,
         ),
     ]  # fmt: skip
 
@@ -163,6 +167,8 @@ class Dashboard:
         The time that it opens with, back from now.
     incidents_of
         Condition on the incidents that are drawn as annotations.
+    every_client
+        Whether all clients can be chosen at once, and are at first.
     """
 
     name: str
@@ -172,6 +178,7 @@ class Dashboard:
     uses: Sequence[str] = ("server", "bin")
     period: str = "24h"
     incidents_of: tuple[str, ...] = ()
+    every_client: bool = False
 
     @property
     def uid(self) -> str:
@@ -259,7 +266,7 @@ class Dashboard:
             "timezone": "",
             "weekStart": "",
             "annotations": {"list": self._annotations()},
-            "templating": {"list": _variables(self.uses)},
+            "templating": {"list": _variables(self.uses, self.every_client)},
             "links": [
                 {
                     "type": "dashboards",

@@ -99,4 +99,5 @@ def build() -> Dashboard:
         uses=("client",),
         period="7d",
         incidents_of=(OF_CLIENT,),
+        every_client=True,
     )  # fmt: skip

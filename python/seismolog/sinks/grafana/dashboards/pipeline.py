@@ -6,14 +6,18 @@ from seismolog.sinks.grafana.dashboard import Dashboard
 from seismolog.sinks.grafana.influxql import Select
 from seismolog.sinks.grafana.panels import Override, Row, Stat, Table, Target, Thresholds, TimeSeries, look
 
-#: The daemon writes its numbers once a minute; a rate is of at least two of them.
+#: The daemon writes its numbers every ten seconds; a rate is of two groups of them.
 EVERY = "$__interval"
 INTERVAL = "2m"
 
 
-def _rate(counter: str, label: str, unit: str = "1s") -> Select:
+def _rates(unit: str, **counters: str) -> Select:
+    """Growth of counters a unit of time, by label. One query for all: InfluxDB then reads them side by side."""
     return Select(
-        f'non_negative_derivative(max("{counter}"), {unit}) AS "{label}"',
+        ", ".join(
+            f'non_negative_derivative(max("{counter}"), {unit}) AS "{label.replace("_", " ")}"'
+            for label, counter in counters.items()
+        ),
         "pipeline",
         every=EVERY,
         by=("instance",),
@@ -21,31 +25,41 @@ def _rate(counter: str, label: str, unit: str = "1s") -> Select:
     )
 
 
-def _gauge(field: str, label: str, function: str = "max") -> Select:
+def _gauges(**fields: str) -> Select:
+    """The highest of each group, by label."""
     return Select(
-        f'{function}("{field}") AS "{label}"', "pipeline", every=EVERY, by=("instance",), fill="null"
+        ", ".join(f'max("{field}") AS "{label}"' for label, field in fields.items()),
+        "pipeline",
+        every=EVERY,
+        by=("instance",),
+        fill="null",
     )
 
 
-def _growth(counter: str, label: str) -> Select:
-    """How much a counter has grown over the range; a restart counts as no growth."""
-    return Select(
-        f'sum("grown") AS "{label}"',
-        (Select(f'non_negative_difference("{counter}") AS "grown"', "pipeline", by=("instance",)),),
+def _growth(**counters: str) -> tuple[Select, ...]:
+    """How much counters grew in each group of time: of its highest values, so that months need no look at every point.
+
+    A restart, after which a counter begins at 0, counts as no growth.
+    """
+    return (
+        Select(
+            ", ".join(
+                f'non_negative_difference(max("{counter}")) AS "{label}"'
+                for label, counter in counters.items()
+            ),
+            "pipeline",
+            every=EVERY,
+            by=("instance",),
+            fill="null",
+        ),
     )
 
 
 def _matched(*, every: str | None) -> Select:
     """Matched lines over all lines, from the growth of both counters."""
     return Select(
-        'sum("matched") / sum("lines") AS "matched"',
-        (
-            Select(
-                'non_negative_difference("matched") AS "matched", non_negative_difference("lines") AS "lines"',
-                "pipeline",
-                by=("instance",),
-            ),
-        ),
+        'sum("m") / sum("l") AS "matched"',
+        _growth(m="matched", l="lines"),
         every=every,
         fill="null" if every else None,
     )
@@ -56,7 +70,7 @@ def lines_a_second() -> Stat:
     return Stat(
         title="Lines a second",
         description="Log lines read a second by each daemon, with its curve. Red at 0: no sender reaches it.",
-        targets=[Target(_rate("lines", "lines"), alias="$tag_instance")],
+        targets=[Target(_rates("1s", lines="lines"), alias="$tag_instance")],
         unit="short",
         decimals=1,
         graph=True,
@@ -87,10 +101,18 @@ def lag() -> Stat:
     return Stat(
         title="Lag now",
         description="How far the daemon is behind: between a line's arrival and its being counted, and "
-        "between a bin's closing and its being in InfluxDB. Red from five minutes on.",
+        "between a bin's closing and its being in InfluxDB. Of the last quarter of an hour, whatever the "
+        "range above. Red from five minutes on.",
         targets=[
-            Target(_gauge("lag_seconds", "counting", "last"), alias="counting"),
-            Target(_gauge("influxdb_lag_seconds", "InfluxDB", "last"), alias="InfluxDB"),
+            Target(
+                Select(
+                    'last("lag_seconds") AS "counting", last("influxdb_lag_seconds") AS "InfluxDB"',
+                    "pipeline",
+                    by=("instance",),
+                    time="time > now() - 15m",
+                ),
+                alias="$col",
+            )
         ],
         unit="s",
         thresholds=Thresholds(((60, "warning"), (300, "critical"))),
@@ -107,8 +129,13 @@ def writes() -> Stat:
         "sender's protocol confirms nothing), and writes into InfluxDB that failed (they are tried "
         "again; nothing is lost).",
         targets=[
-            Target(_growth("shed_lines", "lines shed"), alias="lines shed"),
-            Target(_growth("influxdb_errors", "failed writes"), alias="failed writes"),
+            Target(
+                Select(
+                    'sum("s") AS "lines shed", sum("e") AS "failed writes"',
+                    _growth(s="shed_lines", e="influxdb_errors"),
+                ),
+                alias="$col",
+            )
         ],
         decimals=0,
         no_value="0",
@@ -136,11 +163,12 @@ def build() -> Dashboard:
                         "and later than their bin's state is kept for. A gap: the daemon did not run or "
                         "did not reach InfluxDB.",
                         targets=[
-                            Target(_rate("lines", "read"), alias="read $tag_instance"),
-                            Target(_rate("matched", "understood"), alias="understood $tag_instance"),
-                            Target(_rate("unmatched", "not understood"), alias="not understood "
-                            "$tag_instance"),
-                            Target(_rate("late_lines", "late"), alias="late $tag_instance"),
+                            Target(
+                                _rates(
+                                    "1s", read="lines", understood="matched", not_understood="unmatched", late="late_lines"
+                                ),
+                                alias="$col $tag_instance",
+                            )
                         ],
                         unit="short",
                         label="lines a second",
@@ -200,10 +228,12 @@ def build() -> Dashboard:
                         "bin's closing and its being in InfluxDB, and in the store. From five minutes on "
                         "an alert is raised.",
                         targets=[
-                            Target(_gauge("lag_seconds", "counting"), alias="counting $tag_instance"),
-                            Target(_gauge("influxdb_lag_seconds", "InfluxDB"), alias="InfluxDB "
-                            "$tag_instance"),
-                            Target(_gauge("store_lag_seconds", "store"), alias="store $tag_instance"),
+                            Target(
+                                _gauges(
+                                    counting="lag_seconds", InfluxDB="influxdb_lag_seconds", store="store_lag_seconds"
+                                ),
+                                alias="$col $tag_instance",
+                            )
                         ],
                         unit="s",
                         minimum=0,
@@ -215,7 +245,7 @@ def build() -> Dashboard:
                         description="Share of the queue between reception and counting that is taken. At "
                         "100 % senders that can wait are made to wait; lines of those that cannot (UDP) "
                         "are shed.",
-                        targets=[Target(_gauge("queue_fill", "fill"), alias="$tag_instance")],
+                        targets=[Target(_gauges(fill="queue_fill"), alias="$tag_instance")],
                         unit="percentunit",
                         minimum=0,
                         maximum=1,
@@ -226,7 +256,7 @@ def build() -> Dashboard:
                         title="Lines shed",
                         description="Lines a minute that were dropped because a bound was reached. 0 is "
                         "what it should be.",
-                        targets=[Target(_rate("shed_lines", "shed", "1m"), alias="$tag_instance")],
+                        targets=[Target(_rates("1m", shed="shed_lines"), alias="$tag_instance")],
                         label="lines a minute",
                         minimum=0,
                         thresholds=Thresholds(((1, "critical"),), style="dashed"),
@@ -237,7 +267,7 @@ def build() -> Dashboard:
                         title="Write-ahead log",
                         description="Bytes of the write-ahead log on disk. It grows while counting or "
                         "the store lags and shrinks with the next snapshot.",
-                        targets=[Target(_gauge("wal_bytes", "bytes"), alias="$tag_instance")],
+                        targets=[Target(_gauges(bytes="wal_bytes"), alias="$tag_instance")],
                         unit="bytes",
                         minimum=0,
                         interval=INTERVAL,
@@ -251,7 +281,7 @@ def build() -> Dashboard:
                         title="Points written",
                         description="Points a second that the exporter writes. It writes when bins "
                         "close: bursts are usual.",
-                        targets=[Target(_rate("influxdb_points", "points"), alias="$tag_instance")],
+                        targets=[Target(_rates("1s", points="influxdb_points"), alias="$tag_instance")],
                         label="points a second",
                         minimum=0,
                         interval=INTERVAL,
@@ -261,12 +291,15 @@ def build() -> Dashboard:
                         description="Requests a minute to InfluxDB, those that failed (tried again), and "
                         "series that the guard of cardinality left out.",
                         targets=[
-                            Target(_rate("influxdb_writes", "writes", "1m"), alias="writes $tag_instance"),
-                            Target(_rate("influxdb_errors", "failed", "1m"), alias="failed $tag_instance"),
                             Target(
-                                _rate("influxdb_dropped_series", "left out", "1m"), alias="left out "
-                                "$tag_instance"
-                            ),
+                                _rates(
+                                    "1m",
+                                    writes="influxdb_writes",
+                                    failed="influxdb_errors",
+                                    left_out="influxdb_dropped_series",
+                                ),
+                                alias="$col $tag_instance",
+                            )
                         ],
                         label="a minute",
                         minimum=0,

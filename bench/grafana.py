@@ -1,0 +1,147 @@
+"""How long the queries of each dashboard take on ninety days of data, against a real InfluxDB on this machine.
+
+    .venv/bin/python -m bench.grafana                      all panels; prints a table in Markdown
+    .venv/bin/python -m bench.grafana --days 90 --runs 11 --minutes 7
+    .venv/bin/python -m bench.grafana --pictures docs/images
+
+The bucket holds the simulated campus (`tests/services/campus_points.py`): roll-ups of 10 minutes and an hour for all the
+days, single minutes for the newest ones, the daemon's numbers every ten seconds. The queries are those of the
+checked-in dashboards, their macros filled as Grafana fills them for a range of all the days; the time of a panel is that
+of its queries one after the other, over HTTP, answers parsed.
+
+Limits: InfluxDB alone; Grafana's own time and the drawing are not in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from tests.services.campus_points import Campus, batches
+from tests.services.influxd import build
+from tests.services.influxd.server import Influxd
+from tests.services.influxql_frames import View, frames
+
+ROOT = Path(__file__).resolve().parents[1]
+#: Clients that are compared.
+PAIR = ["192.0.2.20", "198.51.100.4"]
+LIMIT = 1.0
+"""Seconds that the 95th percentile of a panel may take."""
+
+
+def panels(board: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Panels with queries."""
+    for row in board["panels"]:
+        for panel in (row, *row.get("panels", ())):
+            if panel.get("targets"):
+                yield panel
+
+
+def ask(server: Influxd, query: str) -> dict[str, Any]:
+    """One InfluxQL query as the data source sends it."""
+    text = urlencode({"db": server.bucket, "q": query, "epoch": "ms"})
+    answer: dict[str, Any] = json.loads(server.request("GET", f"/query?{text}"))
+    return answer
+
+
+def fill(server: Influxd, campus: Campus) -> int:
+    """Write the campus; returns the number of points."""
+    points = 0
+    for body in batches(campus.lines()):
+        server.write(body, precision="ns")
+        points += body.count(b"\n") + 1
+    return points
+
+
+def measure(server: Influxd, view: View, panel: dict[str, Any], runs: int) -> tuple[list[float], int]:
+    """Seconds of each run, and rows of the answer."""
+    took, rows = [], 0
+    for _ in range(runs):
+        rows, begun = 0, time.perf_counter()
+        for target in panel["targets"]:
+            answer = ask(server, view.fill(target["query"], panel))
+            rows += sum(len(next(iter(f.columns.values()))) for f in frames(answer, target))
+        took.append(time.perf_counter() - begun)
+    return took, rows
+
+
+def boards() -> dict[str, dict[str, Any]]:
+    """The checked-in dashboards."""
+    return {p.stem: json.loads(p.read_text()) for p in sorted((ROOT / "grafana/dashboards").glob("*.json"))}
+
+
+def table(server: Influxd, end: datetime, days: float, runs: int) -> list[str]:
+    """The table, and a line that says which panels are slower than they may be."""
+    stop = int(end.timestamp() * 1000)
+    lines = [
+        "| dashboard | panel | bins of 1 h: p95 | rows | bins of 10 min: p95 | rows |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    slow = []
+    for name, board in boards().items():
+        for panel in panels(board):
+            cells = []
+            for bin_ in ("traffic_1h", "traffic_10m"):
+                chosen = {"bin": bin_, "client": PAIR}
+                view = View(board, stop - int(days * 86_400_000), stop, chosen)
+                took, rows = measure(server, view, panel, runs)
+                p95 = statistics.quantiles(took, n=20, method="inclusive")[-1]
+                cells += [f"{p95:.3f} s", f"{rows:,}"]
+                if p95 > LIMIT:
+                    slow.append(f"{name}: {panel['title']} ({bin_}): {p95:.2f} s")
+            lines.append(
+                f"| {name} | {panel['title'].replace('${bin:text}', 'a bin')} | {' | '.join(cells)} |"
+            )
+    lines += ["", f"Slower than {LIMIT:g} s: {'; '.join(slow) or 'none'}."]
+    return lines
+
+
+def main() -> int:
+    """Fill, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--days", type=float, default=90)
+    parser.add_argument("--minutes", type=float, default=7, help="days that single minutes are held for")
+    parser.add_argument("--runs", type=int, default=11)
+    parser.add_argument(
+        "--pictures", type=Path, help="draw a picture of each dashboard into this folder instead"
+    )
+    arguments = parser.parse_args()
+    binary = build.binary()
+    if binary is None:
+        print(build.HOW_TO_GET, file=sys.stderr)
+        return 2
+    end = datetime.now(UTC)
+    days = {"traffic": arguments.minutes, "traffic_10m": arguments.days, "traffic_1h": arguments.days}
+    pulse = timedelta(seconds=10)
+    if arguments.pictures:
+        days, pulse = {"traffic": 1.0, "traffic_10m": 9.0, "traffic_1h": 9.0}, timedelta(minutes=1)
+    with tempfile.TemporaryDirectory() as folder:
+        server = Influxd(binary, Path(folder))
+        server.start()
+        try:
+            if arguments.pictures:
+                from bench.grafana_pictures import draw
+
+                fill(server, Campus(end, days, depth=9, pulse=pulse, scenario="trouble"))
+                draw(boards(), lambda query: ask(server, query), end, arguments.pictures)
+                return 0
+            begun = time.perf_counter()
+            points = fill(server, Campus(end, days, depth=arguments.days, pulse=pulse))
+            print(f"{points:,} points written in {time.perf_counter() - begun:.0f} s", file=sys.stderr)
+            print("\n".join(table(server, end, arguments.days, arguments.runs)))
+        finally:
+            server.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
