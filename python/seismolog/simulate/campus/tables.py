@@ -783,13 +783,16 @@ def _coarse_traffic(making: _Making, explicit: Queries) -> Queries:
     counts = day.counts
     for one in day.removals:
         if one.client is not None and one.server is None:
-            counts = counts.copy()
-            device = np.flatnonzero(day.address == one.client)
-            counts[device, one.begin // 10 : -(-one.end // 10)] = 0
+            rows = np.flatnonzero(day.address == one.client)
         elif one.server in world.dns_names:
-            counts = counts.copy()
-            served = world.people.server[day.address] == world.dns_names.index(one.server)
-            counts[served, one.begin // 10 : -(-one.end // 10)] = 0
+            rows = np.flatnonzero(world.people.server[day.address] == world.dns_names.index(str(one.server)))
+        else:
+            continue
+        counts = counts.copy()
+        for place in range(one.begin // 10, -(-one.end // 10)):
+            # Of a bin that is lost in part, a part is left.
+            lost = (min(one.end, place * 10 + 10) - max(one.begin, place * 10)) / 10
+            counts[rows, place] = rng.binomial(counts[rows, place], 1 - lost)
     device, block = np.nonzero(counts)
     ordinary = counts[device, block].astype(np.int64)
     by_type = coarse_types(rng, ordinary, world.people.of_class[device], world.mixture)

@@ -113,6 +113,11 @@ class World:
             made.cached.append(mailed.cached)
         made.queries.append(self._outside(rng))
         made.drops.append(self._dropped(rng))
+        for name in self.servers:
+            # Now and then a log daemon is started again, by night, and some minutes are lost.
+            if rng.random() < 0.15:
+                begin = int(rng.integers(120, 360))
+                made.remove(begin, begin + int(rng.integers(1, 5)), server=name)
         return made
 
     def _outside(self, rng: np.random.Generator) -> Queries:
