@@ -15,10 +15,7 @@ from seismolog.errors import ConfigError
 from seismolog.privacy import ENVIRONMENT, Pseudonymizer, new_key, pseudonymizer
 
 #: Key and pairs of the sample that came with the authors' own program.
-KEY = bytes(
-    [21, 34, 23, 141, 51, 164, 207, 128, 19, 10, 91, 22, 73, 144, 125, 16]
-    + [216, 152, 143, 131, 121, 121, 101, 39, 98, 87, 76, 45, 42, 132, 34, 2]
-)
+KEY = bytes.fromhex("1522178d33a4cf80130a5b1649907d10d8988f837979652762574c2d2a842202")
 PAIRS = [
     ("128.11.68.132", "135.242.180.132"),
     ("129.118.74.4", "134.136.186.123"),
