@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from seismolog.cli import main
+from seismolog.privacy import Pseudonymizer
 from seismolog.sinks.influxdb.changes import covered_hours, live_hours, stamps, take_account
 from seismolog.sinks.influxdb.findings import fit_points, incident_points
 from seismolog.sinks.influxdb.ledger import Ledger
@@ -78,7 +79,7 @@ def test_a_stamp_is_of_the_archives_that_cover_the_hour(store: Store) -> None:
 def test_incidents_of_one_bin_have_times_of_their_own() -> None:
     base = {
         "detector": "d", "cause": None, "severity": "notice", "start": at(0), "end": None, "score": 1.0,
-        "threshold": 0.5, "subjects": ["10.0.0.1"], "evidence": None, "explanation": "10.0.0.1 asks",
+        "threshold": 0.5, "subjects": ["10.0.0.1"], "evidence": '{"clients": ["10.0.0.1"]}', "explanation": "10.0.0.1 asks",
     }  # fmt: skip
     types = {"cause": pl.String, "end": pl.Datetime("us", "UTC"), "evidence": pl.String}
     rows = pl.DataFrame([base | {"id": f"i{n}"} for n in range(50)], schema_overrides=types)
@@ -86,8 +87,11 @@ def test_incidents_of_one_bin_have_times_of_their_own() -> None:
     assert found["at"].n_unique() == 50
     assert set(found["at"].dt.epoch("s")) == {int(at(0).timestamp())}
     assert found["cause"].unique().to_list() == ["none"]
-    told = incident_points(rows, lambda a: "198.51.100.9").row(0, named=True)
-    assert told["explanation"] == "198.51.100.9 asks" and told["subject"] == "198.51.100.9"
+    names = Pseudonymizer("01" * 32)
+    other = names.address("10.0.0.1")
+    told = incident_points(rows, names).row(0, named=True)
+    assert (told["explanation"], told["subject"]) == (f"{other} asks", other)
+    assert "10.0.0.1" not in str(told)
     hidden = rows.with_columns(pl.lit("parent").alias("suppressed"))
     assert incident_points(hidden).is_empty()
 

@@ -114,6 +114,38 @@ METRICS: dict[str, tuple[str, str]] = {
     "seismolog_store_upkeeps_total": ("counter", "Upkeeps of the store."),
     "seismolog_store_upkeep_seconds": ("gauge", "How long the last upkeep took."),
     # -- the process
+    "seismolog_influxdb_points_total": ("counter", "Points that InfluxDB took."),
+    "seismolog_influxdb_requests_total": ("counter", "Requests to InfluxDB."),
+    "seismolog_influxdb_bytes_total": ("counter", "Bytes of line protocol that InfluxDB took."),
+    "seismolog_influxdb_request_seconds_total": ("counter", "Time that requests to InfluxDB took."),
+    "seismolog_influxdb_retries_total": ("counter", "Requests to InfluxDB that were sent again."),
+    "seismolog_influxdb_errors_total": ("counter", "Requests to InfluxDB that failed."),
+    "seismolog_influxdb_failures_total": ("counter", "Times that the exporter to InfluxDB was begun again."),
+    "seismolog_influxdb_refused_points_total": (
+        "counter",
+        "Points that InfluxDB refused; they stand in a file beside the ledger, with the reason.",
+    ),
+    "seismolog_influxdb_too_old_points_total": (
+        "counter",
+        "Those of them that are older than the bucket keeps.",
+    ),
+    "seismolog_influxdb_zeros_total": ("counter", "Points of zeros, of keys that are gone from the store."),
+    "seismolog_influxdb_series": ("gauge", "Series that were sent to InfluxDB and are not forgotten."),
+    "seismolog_influxdb_refused_series_total": (
+        "counter",
+        "Series that were not begun because of [influxdb] max_series.",
+    ),
+    "seismolog_influxdb_given_up_numbers_total": (
+        "counter",
+        "Points of the daemon's own numbers that were given up while InfluxDB was away.",
+    ),
+    "seismolog_influxdb_todo_hours": ("gauge", "Hours that are to be written whole to InfluxDB."),
+    "seismolog_influxdb_revision": ("gauge", "Closed bins up to this revision are in InfluxDB."),
+    "seismolog_influxdb_lag_seconds": (
+        "gauge",
+        "For how long the oldest closed bin that is not in InfluxDB has waited.",
+    ),
+    "seismolog_influxdb_ok": ("gauge", "1 while InfluxDB can be written, else 0."),
     "process_resident_memory_bytes": ("gauge", "Resident memory."),
     "process_cpu_seconds_total": ("counter", "Processor time, user and system."),
     "process_open_fds": ("gauge", "Open files and sockets."),

@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seismolog.errors import SeismologError
+from seismolog.privacy import pseudonymizer
 from seismolog.sinks.influxdb.changes import covered_hours, stamps, take_account
 from seismolog.sinks.influxdb.current import StoreHours
 from seismolog.sinks.influxdb.findings import Findings
 from seismolog.sinks.influxdb.hours import HourWriter
 from seismolog.sinks.influxdb.ledger import Ledger
-from seismolog.sinks.influxdb.live import export_settings, pseudonym_of
+from seismolog.sinks.influxdb.live import export_settings
 from seismolog.sinks.influxdb.refused import Aside
 from seismolog.sinks.influxdb.target import target_of
 from seismolog.sinks.influxdb.writer import Writer, Written
@@ -105,8 +106,8 @@ def export(
             _by_daemon(ledger, wanted, made_of, again, done, progress)
             return done
         changed = take_account(opened, ledger)
-        pseudonym = pseudonym_of(config)
-        findings = Findings(opened, ledger, writer, pseudonym=pseudonym, batch=target.batch_points)
+        pseudonyms = pseudonymizer(config)
+        findings = Findings(opened, ledger, writer, pseudonyms=pseudonyms, batch=target.batch_points)
         # First: clients under an incident have series of their own in the hours that follow.
         done.findings = findings.sync(since, until)
         todo = set(ledger.todo(1 << 30)) | changed
@@ -117,7 +118,7 @@ def export(
             per_hour=config.influxdb.clients_per_hour,
             max_series=config.influxdb.max_series,
             batch=target.batch_points,
-            pseudonym=pseudonym,
+            pseudonym=None if pseudonyms is None else pseudonyms.address,
         )
         _write(opened, making, writer, hours, made_of, done, progress)
         if first_time and since is None and until is None:

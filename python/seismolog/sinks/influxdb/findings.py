@@ -18,7 +18,7 @@ import ipaddress
 import json
 import logging
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ from seismolog.sinks.influxdb.ledger import Ledger
 from seismolog.sinks.influxdb.measurements import INCIDENT, MODEL, MODEL_FIT, Measurement, render
 
 if TYPE_CHECKING:
+    from seismolog.privacy import Pseudonymizer
     from seismolog.sinks.influxdb.writer import Writer
     from seismolog.store import Store
 
@@ -62,8 +63,8 @@ class Findings:
     ----------
     store, ledger, writer
         From where, what was sent, to where.
-    pseudonym
-        Turns an address into what is written in its place.
+    pseudonyms
+        What is written in place of addresses, None for the addresses themselves.
     """
 
     def __init__(
@@ -72,13 +73,13 @@ class Findings:
         ledger: Ledger,
         writer: Writer,
         *,
-        pseudonym: Callable[[str], str] | None = None,
+        pseudonyms: Pseudonymizer | None = None,
         batch: int = 10_000,
     ) -> None:
         self._store = store
         self._ledger = ledger
         self._writer = writer
-        self._pseudonym = pseudonym
+        self._pseudonyms = pseudonyms
         self._batch = batch
         self._versions: dict[str, int] = {}
         self._deletes = True
@@ -110,7 +111,7 @@ class Findings:
             return self._models(frame, since, until)
         if name == "model_fit":
             return self._keyed(MODEL_FIT, fit_points(frame), "model", since, until)
-        incidents = incident_points(frame, self._pseudonym)
+        incidents = incident_points(frame, self._pseudonyms)
         self._watch(frame.filter(pl.col("suppressed").is_null()) if "suppressed" in frame.columns else frame)
         return self._keyed(INCIDENT, incidents, "id", since, until)
 
@@ -291,18 +292,21 @@ def fit_points(fits: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def incident_points(incidents: pl.DataFrame, pseudonym: Callable[[str], str] | None = None) -> pl.DataFrame:
+def incident_points(incidents: pl.DataFrame, pseudonyms: Pseudonymizer | None = None) -> pl.DataFrame:
     """Rows of ``incident`` as points; those that are suppressed are left out."""
     rows = []
     for row in incidents.iter_rows(named=True):
         if row.get("suppressed") is not None:
             continue
-        subjects = [_shown(s, pseudonym) for s in row["subjects"] or ()]
+        subjects = list(row["subjects"] or ())
+        explanation, evidence = row["explanation"] or "", row["evidence"] or "{}"
+        if pseudonyms is not None:
+            subjects = list(pseudonyms.subjects(subjects))
+            explanation = pseudonyms.text(explanation)
+            evidence = json.dumps(pseudonyms.value(json.loads(evidence)))
+        if len(evidence) > _LONGEST:  # cut off it would be no JSON
+            evidence = json.dumps({"left_out": "too long"})
         start = int(row["start"].timestamp()) * 1_000_000_000
-        evidence = row["evidence"] or "{}"
-        if len(evidence) > _LONGEST or pseudonym is not None:
-            # Evidence names addresses too; what is cut would be no JSON.
-            evidence = json.dumps({"left_out": "too long" if pseudonym is None else "names are kept private"})
         rows.append(
             {
                 "at": start + zlib.crc32(row["id"].encode()) % 1_000_000_000,
@@ -317,7 +321,7 @@ def incident_points(incidents: pl.DataFrame, pseudonym: Callable[[str], str] | N
                 "end": 0 if row["end"] is None else int(row["end"].timestamp()) * 1_000_000_000,
                 "score": row["score"],
                 "threshold": row["threshold"],
-                "explanation": _without(row["explanation"] or "", row["subjects"], pseudonym)[:_LONGEST],
+                "explanation": explanation[:_LONGEST],
                 "evidence": evidence,
                 "open": int(row["end"] is None),
             }
@@ -325,20 +329,6 @@ def incident_points(incidents: pl.DataFrame, pseudonym: Callable[[str], str] | N
     schema = {"at": pl.Int64(), **dict.fromkeys(INCIDENT.tags, pl.String()), **INCIDENT.fields}
     frame = pl.DataFrame(rows, schema=schema, orient="row")
     return frame.with_columns(pl.from_epoch("at", "ns").dt.replace_time_zone("UTC"))
-
-
-def _shown(subject: str, pseudonym: Callable[[str], str] | None) -> str:
-    return pseudonym(subject) if pseudonym is not None and _is_address(subject) else subject
-
-
-def _without(text: str, subjects: list[str] | None, pseudonym: Callable[[str], str] | None) -> str:
-    """A sentence with pseudonyms in place of the addresses that it names."""
-    if pseudonym is None:
-        return text
-    for subject in sorted(subjects or (), key=len, reverse=True):
-        if _is_address(subject):
-            text = text.replace(subject, pseudonym(subject))
-    return text
 
 
 def _is_address(text: str) -> bool:

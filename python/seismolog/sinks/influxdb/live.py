@@ -42,6 +42,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds: to gather bins that close together; between looks at roll-ups, at the store, and at our own numbers.
 GATHER, ROLLUPS_EVERY, STORE_EVERY, NUMBERS_EVERY = 0.25, 5.0, 30.0, 10.0
+#: Seconds between two points of each reason why lines were not understood.
+REASONS_EVERY = 60.0
 #: Seconds until a target that refuses us altogether, or a step that failed, is tried again.
 MENDED_AFTER = 30.0
 #: Closed bins of one step, and whole hours of one step.
@@ -64,6 +66,7 @@ class _Parts:
         waiting: Callable[[_Parts], None],
     ) -> None:
         from seismolog.live.settings import source_of
+        from seismolog.privacy import pseudonymizer
         from seismolog.sinks.influxdb.current import LiveHours
         from seismolog.sinks.influxdb.findings import Findings
         from seismolog.sinks.influxdb.hours import HourWriter
@@ -76,7 +79,7 @@ class _Parts:
         self.target: Target = target_of(config)
         section = config.influxdb
         folder = running.state / "influxdb"
-        pseudonym = pseudonym_of(config)
+        pseudonyms = pseudonymizer(config)
         self.store = running.store()
         self.source = source_of(running.state)
         self.ledger: Ledger = Ledger(folder / f"{self.target.name}.sqlite")
@@ -90,10 +93,10 @@ class _Parts:
             per_hour=section.clients_per_hour,
             max_series=section.max_series,
             batch=section.batch_points,
-            pseudonym=pseudonym,
+            pseudonym=None if pseudonyms is None else pseudonyms.address,
         )
         self.findings: Findings = Findings(
-            self.store, self.ledger, self.writer, pseudonym=pseudonym, batch=section.batch_points
+            self.store, self.ledger, self.writer, pseudonyms=pseudonyms, batch=section.batch_points
         )
         self.pipeline: Pipeline = Pipeline(self.target.instance)
         self.series_age = section.series_age
@@ -134,6 +137,7 @@ class InfluxSink:
         self._numbers: dict[str, float] = {}
         self._failures = 0
         self._numbers_at = 0.0
+        self._reasons_at = 0.0
         self._base: dict[str, float] = {}
 
     # -- as the daemon sees it
@@ -347,8 +351,13 @@ class InfluxSink:
     def _own_numbers(self, parts: _Parts) -> None:
         assert self._running is not None
         self._numbers_at = time.monotonic()
-        parts.pipeline.take(self._running.metrics())
-        parts.writer.write(parts.pipeline.texts(parts.target.batch_points))
+        metrics = self._running.metrics()
+        parts.pipeline.take(metrics)
+        texts = parts.pipeline.texts(parts.target.batch_points)
+        if self._numbers_at >= self._reasons_at + REASONS_EVERY:
+            self._reasons_at = self._numbers_at
+            texts += parts.pipeline.shapes(unmatched_reasons(metrics))
+        parts.writer.write(texts)
         parts.pipeline.sent()
 
     def _tell(self, parts: _Parts) -> None:
@@ -379,6 +388,16 @@ class InfluxSink:
         self._numbers = found
 
 
+def unmatched_reasons(metrics: Mapping[str, float]) -> list[tuple[str, int]]:
+    """Why lines were not understood, and how many of them, as the engine counts them."""
+    found = []
+    for name, value in metrics.items():
+        family, _, labels = name.partition("{")
+        if family == "seismolog_unmatched_reason_total" and value:
+            found.append((labels.partition('="')[2].removesuffix('"}'), int(value)))
+    return sorted(found)
+
+
 def cursor_name(target: Target) -> str:
     """The name of a target's cursor in the log of closed bins."""
     return f"influxdb-{target.name}"
@@ -386,10 +405,4 @@ def cursor_name(target: Target) -> str:
 
 def export_settings(config: Config) -> str:
     """Settings that change what an hour looks like, for its stamp."""
-    return f"{config.influxdb.clients_per_hour} {pseudonym_of(config) is not None}"
-
-
-def pseudonym_of(config: Config) -> Callable[[str], str] | None:
-    """What turns a client into what is written in its place; None where addresses are written as they are."""
-    del config
-    return None
+    return f"{config.influxdb.clients_per_hour} {config.privacy.pseudonyms}"

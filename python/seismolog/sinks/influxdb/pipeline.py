@@ -19,14 +19,17 @@ __all__ = ["FIELDS", "PIPELINE", "UNMATCHED_SHAPE", "Pipeline", "pipeline_fields
 
 #: Field to the metrics that it is the sum of.
 FIELDS: dict[str, tuple[str, ...]] = {
-    "lines": ("seismolog_lines_total",),
-    "matched": ("seismolog_matched_total",),
-    "unmatched": ("seismolog_unmatched_total",),
-    "late_lines": ("seismolog_late_lines_total",),
-    "shed_lines": ("seismolog_shed_total",),
-    "queue_fill": ("seismolog_queue_fill",),
+    "lines": ("seismolog_counted_lines_total",),
+    "matched": ("seismolog_matched_lines_total",),
+    "unmatched": ("seismolog_unmatched_lines_total",),
+    # Bins that late lines changed: the engine does not count such lines apart.
+    "late_lines": ("seismolog_revised_bins_total",),
+    "shed_lines": (
+        "seismolog_shed_total",
+        "seismolog_dropped_messages_total",
+        "seismolog_kernel_dropped_total",
+    ),
     "wal_bytes": ("seismolog_wal_bytes",),
-    "lag_seconds": ("seismolog_lag_seconds",),
     "store_lag_seconds": ("seismolog_store_lag_seconds",),
     "influxdb_points": ("seismolog_influxdb_points_total",),
     "influxdb_writes": ("seismolog_influxdb_requests_total",),
@@ -35,7 +38,12 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "influxdb_lag_seconds": ("seismolog_influxdb_lag_seconds",),
 }
 
-PIPELINE = Measurement("pipeline", ("instance",), dict.fromkeys(FIELDS, pl.Float64()), time="at")
+#: Fields that are reckoned: the share of the queue that is full, and how long counting is behind reception.
+_RECKONED = ("queue_fill", "lag_seconds")
+
+PIPELINE = Measurement(
+    "pipeline", ("instance",), dict.fromkeys((*FIELDS, *_RECKONED), pl.Float64()), time="at"
+)
 UNMATCHED_SHAPE = Measurement(
     "unmatched_shape", ("instance", "hash"), {"shape": pl.String(), "count": pl.Int64()}, time="at"
 )
@@ -43,15 +51,24 @@ UNMATCHED_SHAPE = Measurement(
 
 def pipeline_fields(metrics: Mapping[str, float]) -> dict[str, float]:
     """The fields that these metrics give; one that none of its metrics are there for is left out."""
-    sums: dict[str, float] = {}
-    for name, value in metrics.items():
-        family = name.partition("{")[0]
-        sums[family] = sums.get(family, 0.0) + float(value)
-    return {
+    sums = _families(metrics)
+    found = {
         field: sum(sums[m] for m in families if m in sums)
         for field, families in FIELDS.items()
         if any(m in sums for m in families)
     }
+    if sums.get("seismolog_queue_bound_bytes"):
+        found["queue_fill"] = sums.get("seismolog_queue_bytes", 0.0) / sums["seismolog_queue_bound_bytes"]
+    return found
+
+
+def _families(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Metrics added up over their labels."""
+    sums: dict[str, float] = {}
+    for name, value in metrics.items():
+        family = name.partition("{")[0]
+        sums[family] = sums.get(family, 0.0) + float(value)
+    return sums
 
 
 class Pipeline:
@@ -69,12 +86,37 @@ class Pipeline:
         self._instance = instance
         self._waiting: deque[tuple[datetime, dict[str, float]]] = deque(maxlen=most)
         self.given_up = 0
+        self._counted: tuple[datetime, float] | None = None
 
     def take(self, metrics: Mapping[str, float], now: datetime | None = None) -> None:
         """Take the numbers of this moment."""
         if len(self._waiting) == self._waiting.maxlen:
             self.given_up += 1
-        self._waiting.append((now or datetime.now(UTC), pipeline_fields(metrics)))
+        now = now or datetime.now(UTC)
+        fields = pipeline_fields(metrics)
+        lag = self._lag(_families(metrics), now)
+        self._waiting.append((now, fields if lag is None else fields | {"lag_seconds": lag}))
+
+    def _lag(self, sums: Mapping[str, float], now: datetime) -> float | None:
+        """How long counting takes for what is received and not counted, at the pace that it has had.
+
+        What was received is told by the position in the write-ahead log. While nothing moves, it is the time since
+        something did.
+        """
+        counted = sums.get("seismolog_counted_position")
+        received = sums.get("seismolog_wal_durable_position")
+        if counted is None or received is None:
+            return None
+        before, self._counted = self._counted, (now, counted)
+        behind = received - counted
+        if behind <= 0 or before is None:
+            return 0.0
+        seconds = (now - before[0]).total_seconds()
+        moved = counted - before[1]
+        if moved <= 0:
+            self._counted = before
+            return seconds
+        return behind * seconds / moved
 
     def texts(self, lines: int) -> list[bytes]:
         """What waits, as line protocol; :meth:`sent` when it was sent."""
