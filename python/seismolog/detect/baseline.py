@@ -18,10 +18,12 @@ MB for 20,000 clients. Clients that have not been seen for :data:`FORGET` days a
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -41,8 +43,12 @@ FADE = 0.9
 PEAK_FADE = 0.985
 """What the busiest half hour shrinks by a day, so that one day of long ago does not excuse for ever."""
 JUMP_DAYS = 28
-_JUMP_STEP = 2 ** (1 / 2)
-_JUMP_CLASSES = 32
+MOST_JUMPS = 4096
+"""Rises that are remembered of a day."""
+_PREFIXES = ((16, 48), (20, 56), (24, 64))
+"""Networks in which addresses change hands alike, from wide to narrow (IPv4, IPv6)."""
+_WEIGHT = 300.0
+"""Days of one address that the wider network's rate weighs as much as."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,19 @@ class PastMean:
 
     mean: npt.NDArray[np.float64]
     days: npt.NDArray[np.float64]
+
+
+class Jump(NamedTuple):
+    """A rise of a client: which, in which hour of the day, to how many counts in ten minutes, for how many minutes.
+
+    ``excess`` is its height over the busiest half hour that the client had before.
+    """
+
+    client: str
+    hour: int
+    height: float
+    minutes: float
+    excess: float
 
 
 @dataclass
@@ -69,8 +88,10 @@ class _Series:
     """Share of the covered bins of its days in which a client asked, faded."""
     days: list[int] = field(default_factory=list)
     """Ordinals of the days learnt."""
-    jumps: dict[int, npt.NDArray[np.int32]] = field(default_factory=dict)
-    """Day -> (24, classes) rises by hour of the day and class of height."""
+    jumps: dict[int, list[Jump]] = field(default_factory=dict)
+    """Day -> rises, of the days that could be compared with one before."""
+    sizes: dict[str, int] | None = None
+    """Clients by network, counted when it is wanted."""
 
     def find(self, names: Sequence[str], *, add: bool = False) -> npt.NDArray[np.int64]:
         """Rows of these clients, -1 for those that are not known (or, with `add`, new rows)."""
@@ -217,25 +238,57 @@ class Baseline:
         """Clients that are known."""
         return tuple(self._series[kind].names) if kind in self._series else ()
 
-    def jump_rate(self, kind: str, height: float, hour: int | None = None) -> float | None:
-        """Rises to about `height` counts in ten minutes or more a day, over the days learnt; None before there is one.
+    def jump_rate(
+        self,
+        kind: str,
+        height: float,
+        minutes: float,
+        excess: float,
+        *,
+        hour: int | None = None,
+        client: str | None = None,
+    ) -> float | None:
+        """Rises about as high and as long as this one, or more so, a day, were all addresses like this client's.
 
-        With an `hour` of the day, those that begin within an hour of it count, as for a whole day: hosts that change
-        address do so when their users come. Only rises that pass a detector's own gates (ten times the expected, above
-        the busiest half hour) are kept.
+        None before a day could be compared with one before it. Only rises that pass a detector's own gates (ten times the
+        expected, above the busiest half hour) are remembered.
+
+        Parameters
+        ----------
+        height, minutes, excess
+            Counts in ten minutes, how long it lasted, and the height over the client's busiest half hour before: rises of
+            seven tenths of height and excess and of half of the time are about like it.
+        hour
+            Hour of the day in which it begins: hosts that change address do so when their users come.
+        client
+            Whose network counts: addresses without wires change hands all day, those of offices never do. The rate
+            of its network is drawn towards that of the wider one around it, as far as it is not known better.
         """
         series = self._series.get(kind)
         if series is None or not series.jumps:
             return None
-        low = max(0, _jump_class(height) - 1)
         days = len(series.jumps)
-        total = sum(j[:, low:] for j in series.jumps.values())
-        whole = float(np.sum(total)) / days
-        if hour is None:
-            return whole
-        near = [(hour + shift) % 24 for shift in (-1, 0, 1)]
-        at_hour = float(np.asarray(total)[near].sum()) / days
-        return min(whole, 8.0 * at_hour)
+        jumps = [
+            j
+            for day in series.jumps.values()
+            for j in day
+            if j.height >= 0.7 * height and j.minutes >= 0.5 * minutes and j.excess >= 0.7 * excess
+        ]
+        if series.sizes is None:
+            series.sizes = {}
+            for name in series.names:
+                for prefix in _networks(name):
+                    series.sizes[prefix] = series.sizes.get(prefix, 0) + 1
+        everyone = max(len(series.names), 1)
+        rate = len(jumps) / (days * everyone)
+        for prefix in _networks(client) if client is not None else ():
+            inside = sum(prefix in _networks(j.client) for j in jumps)
+            rate = (inside + _WEIGHT * rate) / (series.sizes.get(prefix, 0) * days + _WEIGHT)
+        factor = 1.0
+        if hour is not None and len(jumps) >= 10:
+            near = sum((j.hour - hour + 1) % 24 <= 2 for j in jumps)
+            factor = min(max(8.0 * near / len(jumps), 0.25), 4.0)
+        return rate * everyone * factor
 
     # -- learning
 
@@ -247,7 +300,7 @@ class Baseline:
         *,
         since: datetime | None = None,
         ignore: npt.NDArray[np.bool_] | None = None,
-        jumps: Sequence[tuple[datetime, float]] = (),
+        jumps: Sequence[tuple[str, datetime, float, float, float]] = (),
     ) -> None:
         """Learn a day that is over.
 
@@ -260,7 +313,7 @@ class Baseline:
         ignore
             (rows, bins) bins under an incident.
         jumps
-            Start and height (in ten minutes) of the rises of this day.
+            Client, start, height (in ten minutes), minutes and excess of the rises of this day.
         """
         series = self._series.setdefault(curves.kind, _Series())
         first = max(0, curves.place(since)) if since is not None else 0
@@ -312,11 +365,13 @@ class Baseline:
         series.full[absent] *= 0.8
         compared = bool(series.days)
         series.days.append(day)
-        heights = np.zeros((24, _JUMP_CLASSES), np.int32)
-        for begun, height in jumps:
-            heights[begun.astimezone(zone).hour, _jump_class(height)] += 1
+        series.sizes = None
         if compared:
-            series.jumps[day] = heights
+            highest = sorted(jumps, key=lambda jump: -jump[2])[:MOST_JUMPS]
+            series.jumps[day] = [
+                Jump(name, begun.astimezone(zone).hour, float(height), float(minutes), float(excess))
+                for name, begun, height, minutes, excess in highest
+            ]
         for old in [d for d in series.jumps if d <= day - JUMP_DAYS]:
             del series.jumps[old]
         stale = series.last_day < day - FORGET
@@ -349,26 +404,40 @@ class Baseline:
                     }
                 )
             )
-            # The days themselves and their jumps stand in a row without a client.
+            # The days themselves stand in a row without a client; `total` has those learnt, `hours` those compared.
             days = sorted(s.days)[-400:]
-            jumps = [float(v) for d in days if d in s.jumps for v in s.jumps[d].ravel()]
-            parts.append(
-                pl.DataFrame(
-                    {
-                        "series": [kind],
-                        "client": [None],
-                        "total": [[float(d) for d in days]],
-                        "hours": [jumps],
-                        "peak": [0.0],
-                        "first_day": [min(s.jumps, default=0)],
-                        "last_day": [max(days, default=0)],
-                        "seen": [len(days)],
-                        "full": [0.0],
-                    },
-                    schema=parts[-1].schema if len(s.names) else None,
-                    strict=False,
-                )
+            schema = parts[-1].schema
+            head = (
+                [kind],
+                [None],
+                [days],
+                [sorted(s.jumps)],
+                [0.0],
+                [0],
+                [max(days, default=0)],
+                [len(days)],
+                [0.0],
             )
+            parts.append(pl.DataFrame(dict(zip(schema, head, strict=True)), schema=schema, strict=False))
+            jumps = [(day, jump) for day, held in s.jumps.items() for jump in held]
+            if jumps:
+                parts.append(
+                    pl.DataFrame(
+                        {
+                            "series": [kind + _RISES] * len(jumps),
+                            "client": [jump.client for _, jump in jumps],
+                            "total": [None] * len(jumps),
+                            "hours": [None] * len(jumps),
+                            "peak": [jump.height for _, jump in jumps],
+                            "first_day": [day for day, _ in jumps],
+                            "last_day": [round(jump.minutes) for _, jump in jumps],
+                            "seen": [jump.hour for _, jump in jumps],
+                            "full": [jump.excess for _, jump in jumps],
+                        },
+                        schema=schema,
+                        strict=False,
+                    )
+                )
         if not parts:
             return pl.DataFrame()
         return pl.concat(parts, how="vertical_relaxed").with_columns(
@@ -396,13 +465,14 @@ class Baseline:
                 days=[int(d) for d in head["total"][0]],
             )
             series.place = {n: i for i, n in enumerate(series.names)}
-            flat = np.array(
-                head["hours"][0].to_list() if head["hours"][0] is not None else [], dtype=np.int32
-            )
-            held = flat.reshape(-1, 24, _JUMP_CLASSES)
-            # The first day has nothing to be compared with; days before the memory of jumps have none any more.
-            for day, heights in zip(series.days[len(series.days) - len(held) :], held, strict=True):
-                series.jumps[day] = heights.copy()
+            compared = head["hours"][0]
+            series.jumps = {int(d): [] for d in (compared.to_list() if compared is not None else [])}
+            rises = frame.filter(pl.col("series") == str(kind) + _RISES)
+            columns = ("client", "first_day", "seen", "peak", "last_day", "full")
+            for client, day, hour, height, minutes, excess in rises.select(columns).iter_rows():
+                series.jumps.setdefault(int(day), []).append(
+                    Jump(client, int(hour), float(height), float(minutes), float(excess))
+                )
             made._series[str(kind)] = series
         return made
 
@@ -413,8 +483,19 @@ def _matrix(column: pl.Series) -> npt.NDArray[np.float32]:
     return np.array(column.cast(pl.Array(pl.Float32, SLOTS)).to_numpy(), dtype=np.float32)
 
 
-def _jump_class(height: float) -> int:
-    return int(min(max(np.log(max(height, 1.0)) / np.log(_JUMP_STEP), 0), _JUMP_CLASSES - 1))
+_RISES = "/rises"
+"""What the name of a series has behind it in rows of rises."""
+
+
+@lru_cache(maxsize=1 << 18)
+def _networks(name: str) -> tuple[str, ...]:
+    """The networks of an address from wide to narrow; of what is no address none."""
+    try:
+        address = ipaddress.ip_address(name.split("/")[0])
+    except ValueError:
+        return ()
+    place = 0 if address.version == 4 else 1
+    return tuple(str(ipaddress.ip_network((address, widths[place]), strict=False)) for widths in _PREFIXES)
 
 
 def slots_of(

@@ -39,6 +39,7 @@ __all__ = [
     "open_end",
     "population_peak",
     "ranks",
+    "rises_a_day",
     "runs_of",
     "spearman",
     "usable",
@@ -182,7 +183,7 @@ def elevated(
     )
     found: list[Run] = []
     for row in np.flatnonzero(strong.any(axis=1)).tolist():
-        for run in _runs(curves, expected, past.peak, row, smooth[row], (strong[row], weak[row]), gap):
+        for run in _runs(curves, expected, past.peak, row, (strong[row], weak[row]), gap):
             judged = run if run.known else _quiet(curves, expected, run, smooth[row], factor)
             if judged is not None:
                 found.append(judged)
@@ -191,8 +192,7 @@ def elevated(
         if not residuals.significant(run.log_p, tests / view.days, alpha):
             continue
         if jumps_a_day is not None and run.known and view.baseline is not None:
-            hour = curves.start(run.first).astimezone(view.zone).hour
-            rate = view.baseline.jump_rate(curves.kind, run.level / curves.scale, hour)
+            rate = rises_a_day(view, curves, run)
             # Until a day was compared with one before it, nobody knows how often clients rise here.
             if (rate is None and run.level < beyond) or (rate is not None and rate > jumps_a_day):
                 continue
@@ -200,12 +200,25 @@ def elevated(
     return kept
 
 
+def rises_a_day(view: View, curves: Curves, run: Run) -> float | None:
+    """How often a rise like this one happens here on an ordinary day; None where nobody knows."""
+    if view.baseline is None:
+        return None
+    return view.baseline.jump_rate(
+        curves.kind,
+        run.level / curves.scale,
+        run.bins * curves.bin.total_seconds() / 60,
+        run.level / max(run.usual, 1.0),
+        hour=curves.start(run.first).astimezone(view.zone).hour,
+        client=curves.names[run.row],
+    )
+
+
 def _runs(
     curves: Curves,
     expected: Expected,
     usual: npt.NDArray[np.float64],
     row: int,
-    smooth: npt.NDArray[np.float64],
     flags: tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]],
     gap: int,
 ) -> Iterator[Run]:
@@ -216,13 +229,11 @@ def _runs(
         if not strong[low:high].any():
             continue
         level = float(values[low:high].mean())
-        top = low + int(np.argmax(smooth[low:high]))
-        span = slice(max(0, top - WINDOW // 2), top + WINDOW // 2 + 1)
-        # As if the bins of a half hour moved as one: the shape is that of one bin, so p is too large rather than too small.
-        count, share = float(values[span].sum()), float(mean[span].sum())
-        log_p = float(residuals.log_upper(count, share, expected.shape[row])[()])
         first, stop = _edges(values, mean, low, high, level, curves.covered)
         part = slice(first, stop)
+        log_p = _chance(
+            values[part], float(mean[part].mean()), float(usual[row]), expected.shape[row], expected.rho
+        )
         yield Run(
             row,
             first,
@@ -255,17 +266,24 @@ def _quiet(
     should = level * shape
     if run.level < factor * max(float(should[run.first : run.stop].mean()), float(own.mean())):
         return None
-    top = run.first + int(np.argmax(smooth[run.first : run.stop]))
-    span = slice(max(0, top - WINDOW // 2), top + WINDOW // 2 + 1)
-    log_p = residuals.log_upper(
-        float(curves.values[run.row, span].sum()), float(should[span].sum()), expected.shape[run.row]
-    )
-    return replace(
-        run,
-        expected=float(should[run.first : run.stop].mean()),
-        usual=float(smooth[: max(1, run.first - 2)].max()),
-        log_p=float(log_p[()]),
-    )
+    mean = float(should[run.first : run.stop].mean())
+    usual = float(smooth[: max(1, run.first - 2)].max())
+    values = curves.values[run.row, run.first : run.stop].astype(np.float64)
+    log_p = _chance(values, mean, usual, expected.shape[run.row], expected.rho)
+    return replace(run, expected=mean, usual=usual, log_p=log_p)
+
+
+def _chance(values: npt.NDArray[np.float64], mean: float, usual: float, shape: float, rho: float) -> float:
+    """Logarithm of the chance of a stretch of counts, were the client as busy as it has ever been.
+
+    Its mean is then half of its busiest half hour (or the expected, if that is more): the busiest of many half hours is two
+    to three times what they are on average. The counts of the stretch are one negative binomial whose shape is that
+    of as many bins as the autocorrelation leaves.
+    """
+    bins = len(values)
+    independent = max(1.0, bins * (1 - rho) / (1 + rho))
+    should = max(mean, usual / 2) * bins
+    return float(residuals.log_upper(float(values.sum()), should, shape * independent)[()])
 
 
 def _edges(

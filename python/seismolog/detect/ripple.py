@@ -6,7 +6,8 @@ Statistic
     The periodogram of the counts over their own slow trend (a running mean of twice the longest period), for periods
     of 4 to 120 minutes. Each ordinate is divided by the middle of its neighbourhood, so that the red noise of users makes
     no peak; the largest has the chance 1 − (1 − e^−x)^m (Walker), corrected for the clients looked at. Besides, the
-    autocorrelation at that lag exceeds ``autocorrelation``, and the period is none that the client had on the days
+    autocorrelation at that lag exceeds ``autocorrelation``, the waves keep
+    one beat over the whole stretch, and the period is none that the client had on the days
     before.
 Source
     The rippled curve of the 2003 study's IP-B. Walker, 1914; Fisher, 1929. Numbers are ours.
@@ -45,29 +46,37 @@ class Settings(base.Settings):
     THRESHOLDS: ClassVar[Mapping[str, int]] = {"minimum": 1, "factor": 1, "autocorrelation": 1, "p_value": -1}
 
     minimum: float = Field(
-        default=40.0, gt=0, description="Queries in ten minutes, on average of half an hour."
+        default=50.0, gt=0, description="Queries in ten minutes, on average of half an hour."
     )
     factor: float = Field(default=3.0, gt=1, description="Multiple of the expected.")
     novelty: float = Field(
         default=1.5, gt=0, description="Multiple of the busiest half hour of the client's past."
     )
-    p_value: float = Field(default=1e-4, gt=0, lt=1, description="Chance of a false period a day.")
+    p_value: float = Field(
+        default=1e-8, gt=0, lt=1, description="Chance of the period by the neighbouring ones."
+    )
+    coherence: float = Field(
+        default=0.9, ge=0, lt=1, description="How far the waves of all parts of the stretch keep one beat."
+    )
+    swing: float = Field(default=0.2, gt=0, description="Height of the waves over the mean.")
     autocorrelation: float = Field(
         default=0.3, gt=0, lt=1, description="Least autocorrelation of the curve at the period."
     )
     shortest: int = Field(default=4, ge=3, description="Shortest period, in minutes.")
     longest: int = Field(default=120, ge=10, description="Longest period, in minutes.")
+    bins: int = Field(default=15, ge=6, description="Bins of ten minutes that have to be seen.")
     cycles: float = Field(default=4.0, ge=3, description="Periods that have to be seen.")
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A period found: its length in bins, chance (natural logarithm), autocorrelation, and swing over the mean."""
+    """A period: its length in bins, chance (natural logarithm), autocorrelation, swing over the mean, coherence."""
 
     length: float
     log_p: float
     correlation: float
     swing: float
+    coherence: float
 
 
 def find(view: View, settings: Settings) -> list[Raised]:
@@ -77,7 +86,7 @@ def find(view: View, settings: Settings) -> list[Raised]:
     runs = common.elevated(
         view, curves, minimum=settings.minimum, factor=settings.factor, novelty=settings.novelty, gap=6
     )
-    runs = [run for run in runs if run.bins >= 6]
+    runs = [run for run in runs if run.bins >= settings.bins and run.level >= settings.minimum * shown.scale]
     if not runs:
         return []
     fine = view.curves(bin="1m", clients={shown.names[run.row] for run in runs})
@@ -95,7 +104,9 @@ def find(view: View, settings: Settings) -> list[Raised]:
         tests = max(len(runs), 1)
         if period is None or period.log_p > math.log(settings.p_value / tests):
             continue
-        if period.correlation < settings.autocorrelation or _had(view, name, period, settings):
+        if period.correlation < settings.autocorrelation or period.swing < settings.swing:
+            continue
+        if period.coherence < settings.coherence or _had(view, name, period, settings):
             continue
         level, usual = run.level / shown.scale, run.usual / shown.scale
         found.append(
@@ -122,6 +133,7 @@ def find(view: View, settings: Settings) -> list[Raised]:
                     "period_minutes": round(period.length, 1),
                     "swing": round(period.swing, 3),
                     "autocorrelation": round(period.correlation, 3),
+                    "coherence": round(period.coherence, 3),
                     "log10_p": round(period.log_p / math.log(10), 1),
                     "per_10_minutes": round(level, 1),
                     "busiest_half_hour_before": round(usual, 1),
@@ -165,7 +177,24 @@ def strongest(
     lag, correlation = _autocorrelation(rest, lag)
     swing = 2 * math.sqrt(max(float(power[places[best]] - noise[best]), 0.0)) / float((window).sum())
     middle = float(np.sqrt(np.maximum(trend, 0.5)).mean())
-    return Period(lag, log_p, correlation, swing * middle / max(float(filled.mean()), 1e-9))
+    beat = _coherence(rest, float(frequency[places[best]]))
+    return Period(lag, log_p, correlation, swing * middle / max(float(filled.mean()), 1e-9), beat)
+
+
+def _coherence(rest: npt.NDArray[np.float64], frequency: float) -> float:
+    """|Σ a| / Σ |a| over the complex amplitudes a of parts of two periods: 1 where all keep one beat.
+
+    The frequency is refined within half a step of the periodogram, since a small error turns the phase over the stretch.
+    """
+    n = len(rest)
+    at = np.arange(n)
+    parts = np.array_split(at, max(2, min(8, int(n * frequency / 2))))
+    best = 0.0
+    for shift in np.linspace(-0.6, 0.6, 13):
+        wave = rest * np.exp(-2j * np.pi * (frequency + shift / n) * at)
+        amplitudes = np.array([wave[p].sum() for p in parts])
+        best = max(best, float(abs(amplitudes.sum()) / max(float(np.abs(amplitudes).sum()), 1e-9)))
+    return best
 
 
 def _running_mean(values: npt.NDArray[np.float64], width: int) -> npt.NDArray[np.float64]:
@@ -177,13 +206,17 @@ def _running_mean(values: npt.NDArray[np.float64], width: int) -> npt.NDArray[np
 
 
 def _neighbourhood(power: npt.NDArray[np.float64], places: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Mean of exponential noise about each ordinate, from the median of some ordinates on both sides (itself left out)."""
+    """Mean of exponential noise about each ordinate, from the medians of some ordinates on either side, the larger one.
+
+    Users' noise falls with the frequency: the side of the longer periods keeps a slope from looking like a peak.
+    """
     noise = np.empty(len(places))
     for i, place in enumerate(places.tolist()):
         reach = max(6, place // 2)
-        low, high = max(1, place - reach), min(len(power), place + reach + 1)
-        near = np.concatenate([power[low : max(low, place - 2)], power[place + 3 : high]])
-        noise[i] = np.median(near) / math.log(2) if len(near) >= 4 else np.inf
+        left = power[max(1, place - reach) : max(1, place - 1)]
+        right = power[place + 2 : min(len(power), place + reach + 1)]
+        sides = [float(np.median(side)) for side in (left, right) if len(side) >= 3]
+        noise[i] = max(sides) / math.log(2) if sides else np.inf
     return noise
 
 

@@ -194,11 +194,11 @@ def learn(
         if not len(curves) or covered.sum() * curves.bin < timedelta(hours=16):
             continue
         step = settings.get("step_change")
-        jumps: list[tuple[datetime, float]] = []
+        jumps: list[tuple[str, datetime, float, float, float]] = []
         if step is not None and baseline.days(kind):
             from seismolog.detect import step_change
 
-            jumps = [j for j in step_change.rises(view, step, kind) if j[0] >= day]  # type: ignore[arg-type]
+            jumps = [j for j in step_change.rises(view, step, kind) if j[1] >= day]  # type: ignore[arg-type]
         ignored = under_incident(curves, held, rules.accept_after)
         baseline.learn(curves, view.zone, view.site.holidays, since=day, ignore=ignored, jumps=jumps)
 

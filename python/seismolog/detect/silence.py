@@ -38,6 +38,8 @@ TABLES: Mapping[str, Sequence[str]] = {
     "client_traffic": ("bin_start", "server", "kind", "client", "count"),
     "traffic": ("bin_start", "server", "kind", "count"),
 }
+JUMPS = 0.2
+"""Rises a day that are usual here: beyond it a client that rose is under no incident (as in ``step_change``)."""
 
 
 class Settings(base.Settings):
@@ -82,8 +84,9 @@ def _clients(view: View, settings: Settings) -> list[Raised]:
     chosen = np.flatnonzero(eligible)
     part = curves.where(chosen)
     expected = view.expected(part)
-    mean = np.maximum(expected.mean, _recent(part.values))
-    mean = np.minimum(mean, _recent(part.values) * 3 + 1) if not _knows(view, part) else mean
+    # Both the past and the hour before have to lead one to expect something: a job of an hour is no level.
+    recent = _recent(part.values)
+    mean = np.where((expected.known > 0)[:, None], np.minimum(expected.mean, recent), recent)
     silent = (part.values <= settings.share * mean) & (mean >= settings.minimum * part.scale / 2)
     quiet = silent.mean(axis=0) if len(part) else np.zeros(curves.bins)
     whole_log = (quiet > 0.5) & (len(part) >= 4)
@@ -110,10 +113,6 @@ def _clients(view: View, settings: Settings) -> list[Raised]:
     return list(seen.values())
 
 
-def _knows(view: View, curves: Curves) -> bool:
-    return view.baseline is not None and view.baseline.days(curves.kind) > 0
-
-
 def _eligible(
     view: View, curves: Curves, settings: Settings
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
@@ -137,13 +136,10 @@ def _eligible(
 
 
 def _recent(values: npt.NDArray[np.float32], bins: int = 6) -> npt.NDArray[np.float64]:
-    """Mean of the hour before each bin, not lowered by what is silent already: the lower of now and before falls slowly."""
-    total = np.cumsum(np.concatenate([np.zeros((len(values), 1)), values], axis=1, dtype=np.float64), axis=1)
-    at = np.arange(values.shape[1])
-    low = np.maximum(at - bins, 0)
-    mean: npt.NDArray[np.float64] = (total[:, at] - total[:, low]) / np.maximum(at - low, 1)
-    # In a silence the level before it stays what is expected, for as long as it lasts.
-    held = mean.copy()
+    """Median of the hour before each bin; in a silence that of the hour before it, for as long as it lasts."""
+    padded = np.concatenate([np.repeat(values[:, :1], bins, axis=1), values], axis=1)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, bins, axis=1)[:, : values.shape[1]]
+    held: npt.NDArray[np.float64] = np.median(windows, axis=2).astype(np.float64)
     for t in range(1, held.shape[1]):
         drop = held[:, t] < 0.5 * held[:, t - 1]
         held[drop, t] = held[drop, t - 1] * 0.995
@@ -160,7 +156,7 @@ def _after_incident(view: View, settings: Settings) -> list[Raised]:
     """Clients that were far above the expected in this view, and then fell to nothing within a bin or two."""
     curves = common.usable(view, view.curves(), settings)
     shown = curves.where_peak(50.0, common.WINDOW)
-    runs = common.elevated(view, curves, minimum=50.0, factor=10.0, gap=3)
+    runs = common.elevated(view, curves, minimum=50.0, factor=10.0, jumps_a_day=JUMPS, gap=3)
     found = []
     for run in runs:
         if run.bins < settings.plateau or run.stop + settings.bins > shown.bins:

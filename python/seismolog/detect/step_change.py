@@ -84,13 +84,26 @@ def find(view: View, settings: Settings) -> list[Raised]:
     return found
 
 
-def rises(view: View, settings: Settings, kind: str = "dns_query") -> list[tuple[datetime, float]]:
-    """Start and height (in ten minutes) of every rise, also of those that are usual here: for the baseline to learn."""
+def rises(
+    view: View, settings: Settings, kind: str = "dns_query"
+) -> list[tuple[str, datetime, float, float, float]]:
+    """Client, start, height (in ten minutes), minutes and excess of every rise, usual or not: for the baseline."""
     curves = common.usable(view, view.curves(kind), settings, servers=True)
     runs = common.elevated(
         view, curves, minimum=settings.minimum, factor=settings.factor, novelty=settings.novelty
     )
-    return [(curves.start(run.first), run.level / curves.scale) for run in runs]
+    shown = curves.where_peak(settings.minimum, common.WINDOW)
+    minutes = shown.bin.total_seconds() / 60
+    return [
+        (
+            shown.names[run.row],
+            shown.start(run.first),
+            run.level / shown.scale,
+            run.bins * minutes,
+            run.level / max(run.usual, 1.0),
+        )
+        for run in runs
+    ]
 
 
 def steps(view: View, curves: Curves, settings: Settings) -> list[Run]:

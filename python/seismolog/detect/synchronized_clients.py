@@ -6,7 +6,8 @@ Statistic
     Rank correlation of every two curves after the shape of their groups is taken from them, at lags of −2 to 2 bins,
     over the bins in which both are elevated (``bins`` at least, ``nonzero`` of them with counts), without the edges
     where both start and stop. It exceeds ``correlation``; its Fisher z with the number of bins corrected for
-    autocorrelation is below ``p_value`` over all pairs and lags. Pairs that share a client are one group.
+    autocorrelation, or that of what is new in each bin (both whitened by their AR(1)), is below ``p_value`` over all pairs
+    and lags. Pairs that share a client are one group.
 Source
     IP-D and IP-E of the 2003 study, and the question whether clients outside attack the DNS server. Groups: the idea of
     BotGAD. Numbers are ours.
@@ -52,7 +53,7 @@ class Settings(base.Settings):
     novelty: float = Field(
         default=1.5, gt=0, description="Multiple of the busiest half hour of the client's past."
     )
-    correlation: float = Field(default=0.7, gt=0, lt=1, description="Least rank correlation of two curves.")
+    correlation: float = Field(default=0.55, gt=0, lt=1, description="Least rank correlation of two curves.")
     p_value: float = Field(default=1e-3, gt=0, lt=1, description="Chance of a false pair a day.")
     bins: int = Field(default=30, ge=12, description="Bins of ten minutes in which both are elevated.")
     nonzero: int = Field(default=24, ge=6, description="How many of them have counts of both.")
@@ -132,32 +133,44 @@ def together(view: View, shown: Curves, runs: Sequence[Run], settings: Settings)
     n = shown.bins
     ranked = np.zeros((len(runs), n), np.float32)
     held = np.zeros((len(runs), n), np.float32)
-    rho = np.zeros(len(runs))
     for i, run in enumerate(runs):
         low, high = run.first + 2, run.stop - 2  # the edges are cut
         span = np.arange(low, high)[shown.covered[low:high]]
         shape = groups.shapes[groups.member[shown.rows[run.row]]][span]
-        over = np.log(shown.values[run.row, span].astype(np.float64) + 1) - np.log(np.maximum(shape, 0.02))
-        if len(span) < settings.bins - 4 or over.std() == 0:
+        own = np.log(shown.values[run.row, span].astype(np.float64) + 1) - np.log(np.maximum(shape, 0.02))
+        if len(span) < settings.bins - 4 or own.std() == 0:
             continue
-        ranked[i, span] = common.ranks(over) * math.sqrt(len(span))
+        ranked[i, span] = common.ranks(own) * math.sqrt(len(span))
         held[i, span] = 1.0
-        rho[i] = common.lag_one(over)
     tests = max(1.0, len(runs) * (len(runs) - 1) / 2 * (2 * settings.lag + 1))
     limit = math.log(settings.p_value / tests)
     some = np.where(held > 0, shown.values[[run.row for run in runs]] > 0, False).astype(np.float32)
+    over: dict[int, npt.NDArray[np.float64]] = {}
+
+    def curve(i: int) -> npt.NDArray[np.float64]:
+        if i not in over:
+            shape = groups.shapes[groups.member[shown.rows[runs[i].row]]]
+            over[i] = np.log(shown.values[runs[i].row].astype(np.float64) + 1) - np.log(
+                np.maximum(shape, 0.02)
+            )
+        return over[i]
+
     found: dict[tuple[int, int], Pair] = {}
     for lag in range(-settings.lag, settings.lag + 1):
         moved = [_shift(a, lag) for a in (ranked, held, some)]
         for start in range(0, len(runs), BLOCK):
             block = slice(start, start + BLOCK)
-            for i, j, r, log_p in _block(
-                (ranked[block], held[block], some[block]), moved, rho, start, settings, limit
-            ):
+            chosen = _block((ranked[block], held[block], some[block]), moved, start, settings)
+            for i, j in chosen:
                 if shown.names[runs[i].row] == shown.names[runs[j].row]:
                     continue
+                both = np.flatnonzero((held[i] > 0) & (moved[1][j] > 0))
+                a, b = curve(i)[both], curve(j)[both - lag]
+                r, log_p = common.likeness(a, b)
+                if r < settings.correlation or log_p > limit:
+                    continue
                 known = found.get((i, j))
-                if known is None or r > known[2]:
+                if known is None or log_p < known[3]:
                     found[i, j] = (i, j, r, log_p, lag)
     return list(found.values())
 
@@ -165,12 +178,10 @@ def together(view: View, shown: Curves, runs: Sequence[Run], settings: Settings)
 def _block(
     mine: tuple[npt.NDArray[np.float32], ...],
     theirs: list[npt.NDArray[np.float32]],
-    rho: npt.NDArray[np.float64],
     start: int,
     settings: Settings,
-    limit: float,
-) -> list[tuple[int, int, float, float]]:
-    """Pairs of a block of rows with all later ones, by matrix products over the bins that both hold."""
+) -> list[tuple[int, int]]:
+    """Pairs of a block of rows with later ones that are alike at a first look, by matrix products over common bins."""
     (a, ha, sa), (b, hb, sb) = mine, theirs
     count = ha @ hb.T
     safe = np.maximum(count, 1.0)
@@ -181,17 +192,13 @@ def _block(
     r = cross / np.sqrt(var_a * var_b)
     later = np.arange(len(b))[None, :] > (start + np.arange(len(a)))[:, None]
     chosen = (
-        later & (count >= settings.bins - 4) & (sa @ sb.T >= settings.nonzero) & (r >= settings.correlation)
+        later
+        & (count >= settings.bins - 4)
+        & (sa @ sb.T >= settings.nonzero)
+        & (r >= settings.correlation - 0.1)
     )
-    found = []
-    for i, j in zip(*(x.tolist() for x in np.nonzero(chosen)), strict=True):
-        product = min(rho[start + i] * rho[j], 0.95)
-        effective = float(count[i, j]) * (1 - product) / (1 + product)
-        value = min(float(r[i, j]), 0.9999)
-        log_p = common.log_normal_tail(math.atanh(value) * math.sqrt(max(effective - 3, 0.0)))
-        if log_p <= limit:
-            found.append((start + i, j, value, log_p))
-    return found
+    first, second = np.nonzero(chosen)
+    return list(zip((first + start).tolist(), second.tolist(), strict=True))
 
 
 def _shift(values: npt.NDArray[np.float32], lag: int) -> npt.NDArray[np.float32]:

@@ -557,33 +557,35 @@ class View:
                 mean[has] = own[has]
         least = 0.02 * curves.scale
         mean = np.maximum(mean, least)
-        inverse, rho = self._noise(whole, groups)
+        inverse, rho = self._noise(whole)
         own_inverse = inverse[local]
         return Expected(mean, 1 / own_inverse, rho, member, known)
 
-    def _noise(self, whole: Curves, groups: Groups) -> tuple[npt.NDArray[np.float64], float]:
+    def _noise(self, whole: Curves) -> tuple[npt.NDArray[np.float64], float]:
         """1/k of every row of the whole matrix, and the autocorrelation of the population."""
 
         def make() -> tuple[npt.NDArray[np.float64], float]:
             covered = whole.covered
             if not len(whole) or covered.sum() < 6:
                 return np.full(len(whole), 1 / 3), 0.3
-            # A smoothed level that follows the client within hours, so that a change of level is no noise.
+            # Noise is what is left beside the level of two hours around: a host that is switched on, and an incident,
+            # are changes of level and no noise.
             values = whole.values[:, covered].astype(np.float64)
             level = values.mean(axis=1)
-            # The clients that a shape can be seen of: neither silent nor so heavy that they are servers.
             order = np.argsort(-level)[:3000]
             busy = order[level[order] >= 1.0 * whole.scale]
-            shapes = groups.shapes[groups.member[busy]][:, covered]
-            mean = shapes * (level[busy] / np.maximum(shapes.mean(axis=1), 1e-9))[:, None]
             if len(busy) < 5:
                 return np.full(len(whole), 1 / 3), 0.3
-            inverse, population = residuals.inverse_shape(values[busy], mean)
-            result = np.full(len(whole), population)
-            result[busy] = np.maximum(inverse, population / 4)
-            scaled = (values[busy] - mean) / np.sqrt(mean + mean * mean * population)
-            scaled = np.clip(scaled, -4, 4)
-            scaled -= scaled.mean(axis=1, keepdims=True)
+            around = _around(values[busy], 13)
+            active = (around >= 2.0 * whole.scale) & (values[busy] > 0)
+            held = np.where(active, values[busy], 0.0)
+            # The mean around holds a thirteenth of the bin itself.
+            inverse, population = residuals.inverse_shape(held, np.where(active, around, 0.0))
+            result = np.full(len(whole), population * 13 / 12)
+            result[busy] = np.clip(inverse * 13 / 12, population / 3, population * 2)
+            slow = _around(values[busy], 37)
+            scaled = (values[busy] - slow) / np.sqrt(slow + slow * slow * population + 1e-9)
+            scaled = np.where(active, np.clip(scaled, -4, 4), np.nan)
             return result, residuals.autocorrelation(scaled)
 
         return cast(
@@ -674,6 +676,17 @@ class View:
     def significance(p: float, tests: float, alpha: float = 1e-3) -> bool:
         """Whether p < alpha / tests (Bonferroni over everything that is looked at in a day)."""
         return p <= 0 or math.log(p) < math.log(alpha) - math.log(max(tests, 1.0))
+
+
+def _around(values: npt.NDArray[np.float64], width: int) -> npt.NDArray[np.float64]:
+    """Mean of each bin and those around it, `width` in all, fewer at the ends."""
+    width = min(width, values.shape[1])
+    half = width // 2
+    total = np.cumsum(np.concatenate([np.zeros((len(values), 1)), values], axis=1), axis=1)
+    at = np.arange(values.shape[1])
+    low, high = np.maximum(at - half, 0), np.minimum(at + half + 1, values.shape[1])
+    result: npt.NDArray[np.float64] = (total[:, high] - total[:, low]) / (high - low)
+    return result
 
 
 def calm_level(
