@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
@@ -573,12 +574,17 @@ impl Intake {
                 let source = lock(&self.log).source(name)?;
                 let mailbox = Arc::new(Mailbox::new().map_err(no_descriptor)?);
                 let (metrics, name, protocol) = (self.metrics.clone(), name.to_owned(), *protocol);
+                // A descriptor of our own: whoever holds the lock of `stdout` cannot stop answers.
+                let output = std::io::stdout()
+                    .as_fd()
+                    .try_clone_to_owned()
+                    .map_err(no_descriptor)?;
                 let open = Arc::clone(&self.stdin_open);
                 open.store(true, Ordering::Relaxed);
                 running.thread = Some(thread("seismolog-pipe", move || {
                     let mut pipe = Pipe {
                         input: std::io::stdin(),
-                        output: std::io::stdout(),
+                        output: std::fs::File::from(output),
                         source,
                         feed: &feed,
                         numbers: &numbers,
