@@ -106,3 +106,79 @@ macro_rules! fuzz_dialect {
         });
     };
 }
+
+/// The first two bytes say how long a line may be and where the stream is cut; the rest is the stream.
+fn cut(data: &[u8]) -> Option<(usize, [&[u8]; 2], &[u8])> {
+    let ([most, at], stream) = data.split_first_chunk::<2>()?;
+    let most = 1 + usize::from(*most) * 4;
+    let (head, tail) = stream.split_at(usize::from(*at) * stream.len() / 256);
+    Some((most, [head, tail], stream))
+}
+
+/// Fuzzes the framing of a stream.
+pub fn framing(data: &[u8]) {
+    use seismolog_core::live::framing::Framer;
+    let Some((most, halves, whole)) = cut(data) else {
+        return;
+    };
+    let read = |pieces: &[&[u8]]| {
+        let mut framer = Framer::default();
+        let (mut batch, mut lines, mut well) = (Vec::new(), 0u32, true);
+        for piece in pieces {
+            let start = batch.len();
+            framer.carry(&mut batch);
+            batch.extend_from_slice(piece);
+            let (found, result) = framer.take(&mut batch, start, most);
+            lines += found.lines;
+            well = result.is_ok();
+            if !well {
+                break;
+            }
+        }
+        if well {
+            lines += framer.finish(&mut batch, most).lines;
+        }
+        (batch, lines, well)
+    };
+    let (batch, lines, well) = read(&[whole]);
+    assert!(batch.is_empty() || batch.ends_with(b"\n"));
+    assert_eq!(batch.iter().filter(|b| **b == b'\n').count(), lines as usize);
+    assert!(batch.split(|b| *b == b'\n').all(|line| line.len() <= most));
+    assert_eq!(read(&halves), (batch, lines, well), "the cut changed the lines");
+}
+
+/// Fuzzes a RELP session.
+pub fn relp(data: &[u8]) {
+    use seismolog_core::live::relp::Relp;
+    let Some((most, halves, whole)) = cut(data) else {
+        return;
+    };
+    let read = |pieces: &[&[u8]]| {
+        let mut relp = Relp::default();
+        let mut batch = Vec::new();
+        let (mut answers, mut commands) = (std::collections::VecDeque::new(), Vec::new());
+        let mut well = true;
+        // The session is open, so that messages are reached.
+        for piece in std::iter::once(&&b"1 open 15 commands=syslog\n"[..]).chain(pieces) {
+            let start = batch.len();
+            relp.carry(&mut batch);
+            batch.extend_from_slice(piece);
+            well = relp
+                .take(&mut batch, start, most, &mut answers, &mut commands)
+                .1
+                .is_ok();
+            if !well {
+                break;
+            }
+        }
+        (batch, answers, commands, well)
+    };
+    let (batch, answers, commands, well) = read(&[whole]);
+    let lines = batch.iter().filter(|b| **b == b'\n').count();
+    assert!(lines <= answers.len() && (batch.is_empty() || batch.ends_with(b"\n")));
+    assert_eq!(
+        read(&halves),
+        (batch, answers, commands, well),
+        "the cut changed the session"
+    );
+}
