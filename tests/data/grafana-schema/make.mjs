@@ -1,4 +1,5 @@
-// Makes RELEASE.json: the types that Grafana publishes for dashboards and panels (@grafana/schema), as JSON Schema.
+// Makes RELEASE.json: the types that Grafana publishes for dashboards and panels (@grafana/schema), as JSON Schema, and
+// alerting-RELEASE.json: those for alert rules, contact points, policies and expressions (@grafana/grafana-foundation-sdk).
 //
 //     npm ci --ignore-scripts && node make.mjs
 //
@@ -37,27 +38,44 @@ function wanted({ home, index, raw, file }) {
   return types;
 }
 
+// Release -> folder of the package; the newest is made for Grafana 12 and 13.
+const ALERTING = { "10.2": "f10", "11.6": "f11", "newest": "f13" };
+const RULES = { alerting: ["Rule", "ContactPoint", "NotificationPolicy", "MuteTiming"], expr: ["TypeReduce", "TypeThreshold"] };
+
+function schema(from, type, paths) {
+  fs.writeFileSync("entry.ts", `import type * as X from "${from}";\nexport interface Entry { it: ${type} }\n`);
+  const options = { module: "esnext", moduleResolution: "node10", ignoreDeprecations: "6.0", target: "es2022", skipLibCheck: true, strict: true, paths, baseUrl: "." };
+  fs.writeFileSync("tsconfig.json", JSON.stringify({ compilerOptions: options, files: ["entry.ts"] }));
+  const made = createGenerator({
+    path: "entry.ts",
+    tsconfig: "tsconfig.json",
+    type: "Entry",
+    skipTypeCheck: true,
+    additionalProperties: false,
+    topRef: false,
+    expose: "all",
+    jsDoc: "none",
+    sortProps: true,
+    functions: "hide",
+  }).createSchema("Entry");
+  return { ...made.properties.it, definitions: made.definitions };
+}
+
+function versionOf(home) {
+  return JSON.parse(fs.readFileSync(`node_modules/${home}/package.json`)).version;
+}
+
 for (const [release, place] of Object.entries(RELEASES)) {
-  const schemas = { version: JSON.parse(fs.readFileSync(`node_modules/${place.home}/package.json`)).version };
-  for (const [name, [from, type]] of Object.entries(wanted(place))) {
-    fs.writeFileSync("entry.ts", `import type * as X from "${from}";\nexport interface Entry { it: ${type} }\n`);
-    const paths = { "@grafana/schema": [`./node_modules/${place.home}/${place.index}`] };
-    const options = { module: "esnext", moduleResolution: "node10", ignoreDeprecations: "6.0", target: "es2022", skipLibCheck: true, strict: true, paths, baseUrl: "." };
-    fs.writeFileSync("tsconfig.json", JSON.stringify({ compilerOptions: options, files: ["entry.ts"] }));
-    const made = createGenerator({
-      path: "entry.ts",
-      tsconfig: "tsconfig.json",
-      type: "Entry",
-      skipTypeCheck: true,
-      additionalProperties: false,
-      topRef: false,
-      expose: "all",
-      jsDoc: "none",
-      sortProps: true,
-    }).createSchema("Entry");
-    schemas[name] = { ...made.properties.it, definitions: made.definitions };
-  }
+  const paths = { "@grafana/schema": [`./node_modules/${place.home}/${place.index}`] };
+  const schemas = { version: versionOf(place.home) };
+  for (const [name, [from, type]] of Object.entries(wanted(place))) schemas[name] = schema(from, type, paths);
   fs.writeFileSync(`${release}.json`, `${JSON.stringify(schemas, null, 1)}\n`);
+}
+for (const [release, home] of Object.entries(ALERTING)) {
+  const schemas = { version: versionOf(home) };
+  for (const [part, types] of Object.entries(RULES))
+    for (const type of types) schemas[type] = schema(`${home}/dist/${part}/types.gen`, `X.${type}`, {});
+  fs.writeFileSync(`alerting-${release}.json`, `${JSON.stringify(schemas, null, 1)}\n`);
 }
 fs.rmSync("entry.ts");
 fs.rmSync("tsconfig.json");
