@@ -92,6 +92,14 @@ def test_a_part_of_a_server_s_traffic_is_of_the_server_and_the_nearest_truth_get
     assert matching.best(Seen(("2mx",), T, None), [early, late]) is None
 
 
+def test_what_a_client_does_to_the_mixture_of_a_server_is_of_that_client() -> None:
+    seen = Seen(("1dns/A/outside",), T, None)
+    assert matching.part_of_traffic(seen, ["step_change"], truth())
+    assert not matching.part_of_traffic(seen, ["beacon"], truth())
+    assert not matching.part_of_traffic(seen, ["step_change"], truth(server="2dns"))
+    assert not matching.part_of_traffic(Seen(("192.0.2.9",), T, None), ["step_change"], truth())
+
+
 def result(found: dict[str, float], *, kind: str = "positive", strength: float = 1.0) -> dict[str, Any]:
     told = asdict(truth(kind=kind, strength=strength))
     told |= {"start": T.isoformat(), "end": T.isoformat(), "delays": {}}

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from seismolog.simulate.campus.events import Injected
 
-__all__ = ["SLACK", "Seen", "best", "common", "matches"]
+__all__ = ["SLACK", "Seen", "best", "common", "matches", "part_of_traffic"]
 
 SLACK = timedelta(minutes=30)
 """Tolerance on both sides of the truth's time for tables of ten minutes."""
@@ -68,3 +68,16 @@ def best(seen: Seen, truths: Sequence[Injected]) -> Injected | None:
     """The truth that something is of: of several (a server has more than one a day) the one that begins nearest."""
     of = [t for t in truths if matches(seen, t)]
     return min(of, key=lambda t: abs(t.start - seen.start), default=None)
+
+
+def part_of_traffic(seen: Seen, detectors: Sequence[str], truth: Injected, slack: timedelta = SLACK) -> bool:
+    """Whether something about a part of a server's traffic (``2dns/A/outside``) is what a truth does to it.
+
+    A client that floods a server changes the mixture of its traffic: telling that is no false alarm, though it names the
+    server and not the client.
+    """
+    if not set(detectors) & set(truth.detectors) or not all("/" in s for s in seen.subjects):
+        return False
+    if seen.start > truth.end + slack or (seen.end is not None and seen.end < truth.start - slack):
+        return False
+    return any(s.partition("/")[0] == truth.server for s in seen.subjects)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from seismolog.evaluate.matching import best, matches
+from seismolog.evaluate.matching import best, matches, part_of_traffic
 from seismolog.simulate import campus, incidents
 from seismolog.simulate.campus.events import Injected
 from seismolog.store.schema import TABLES
@@ -351,7 +351,7 @@ def _found(
 
 def _told(incident: Incident, truths: Sequence[Injected]) -> dict[str, Any]:
     """An incident that was put together, and what it is of."""
-    of = [t for t in truths if matches(incident, t)]
+    of = [t for t in truths if matches(incident, t) or part_of_traffic(incident, incident.detectors, t)]
     kinds = sorted({t.kind for t in of}, key=lambda k: k != "positive")
     return {
         "id": incident.id,
