@@ -99,8 +99,8 @@ def find(view: View, settings: Settings) -> list[Raised]:
         if seen is None:
             continue
         start, last, most_networks = seen
-        # Two days of the same account differ as counts do; its own busiest day is what was to be expected.
-        log_p = _hours.chance(most_networks, max(usual, before), shape=50.0)
+        # Days of the same account differ about as counts do.
+        log_p = _hours.chance(most_networks, _mean_of_days(old.get(name, []), usual), shape=50.0)
         if not residuals.significant(log_p, accounts / view.days, settings.p_value):
             continue
         # With nothing before it, an account that is spread from the first hour on is not new.
@@ -171,6 +171,14 @@ def _united(uses: list[Use]) -> int:
     known = [n for _, n in uses if isinstance(n, frozenset)]
     numbers = [n for _, n in uses if isinstance(n, int)]
     return max(len(frozenset().union(*known)), max(numbers, default=0))
+
+
+def _mean_of_days(uses: list[Use], otherwise: float) -> float:
+    """Mean networks of the UTC days before on which it was used, at least 1; of an account without any `otherwise`."""
+    days: dict[Any, list[Use]] = {}
+    for use in uses:
+        days.setdefault(use[0].date(), []).append(use)
+    return max(sum(_united(day) for day in days.values()) / len(days), 1.0) if days else otherwise
 
 
 def _most_of_days(uses: list[Use]) -> float:

@@ -5,9 +5,10 @@ Series
     hour). The client is the host under attack: its login service asks who connects.
 Statistic
     PTR queries of at least ``minimum`` in ten minutes, over half an hour (effect); a negative binomial tail
-    against the larger of the client's own mean and the campus' share of PTR, corrected over clients and bins
-    (significance); ``novelty`` times its highest bin of before; and the two most frequent targets hold more
-    than ``top_share`` of the look-ups of those hours.
+    against the larger of the client's own mean and the campus' median, or a binomial tail of the share of the
+    two most frequent targets against one half, corrected over clients and bins (significance); ``novelty``
+    times its highest bin of before; and the two most frequent targets hold more than ``top_share`` of the
+    look-ups of those hours.
 Source
     Musashi et al.: more than 1000 an hour of one server. That two names hold most of it, and the lower limit,
     are ours.
@@ -21,6 +22,7 @@ Limits
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar
@@ -56,7 +58,7 @@ class Settings(base.Settings):
     )
     factor: float = Field(default=5.0, gt=1, description="Multiple of the expected PTR queries.")
     novelty: float = Field(
-        default=3.0, ge=1, description="Multiple of the most PTR that the client asked in ten minutes before."
+        default=2.0, ge=1, description="Multiple of the most PTR that the client asked in ten minutes before."
     )
     p_value: float = Field(
         default=1e-3, gt=0, lt=1, description="Chance of a false alarm a day by significance alone."
@@ -65,6 +67,8 @@ class Settings(base.Settings):
 
 def find(view: View, settings: Settings) -> list[Raised]:
     """Hosts on which passwords seem to be tried, one incident for each stretch."""
+    from scipy import stats
+
     whole = view.curves("dns_query", value="ptr")
     if whole.bins < WINDOW:
         return []
@@ -95,10 +99,13 @@ def find(view: View, settings: Settings) -> list[Raised]:
             or level_in < settings.novelty * before.peak
         ):
             continue
-        if not residuals.significant(log_p, tests, settings.p_value):
-            continue
         share, distinct = _share(view, curves, row, first, stop)
         if share is None or share <= settings.top_share:
+            continue
+        # Either that there are so many, or that so many are for two, where half of them would be much.
+        many = float(values.sum())
+        log_p = min(log_p, float(stats.binom.logsf(math.ceil(share * many) - 1, round(many), 0.5)))
+        if not residuals.significant(log_p, tests, settings.p_value):
             continue
         name, per_ten = curves.names[row], level_in / curves.scale
         found.append(

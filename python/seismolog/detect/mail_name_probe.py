@@ -53,7 +53,7 @@ class Settings(base.Settings):
     domains: int = Field(
         default=10, ge=2, description="Registered domains with a mail-like label in an hour."
     )
-    probed: int = Field(default=3, ge=0, description="Of them with three or more such labels.")
+    probed: int = Field(default=8, ge=1, description="Of them with three or more such labels.")
     novelty: float = Field(default=3.0, ge=1, description="Multiple of the client's busiest hour of before.")
     p_value: float = Field(
         default=1e-3, gt=0, lt=1, description="Chance of a false alarm a day by significance alone."
@@ -73,19 +73,20 @@ def find(view: View, settings: Settings) -> list[Raised]:
     clients = max(len(view.curves("dns_query")), rows["client"].n_unique())
     hours = _hours.per_hours(view)
     # What the hours below the limit have, spread over all clients and hours, is what is usual.
-    calm = float(rows.filter(pl.col("mail") < settings.domains)["mail"].sum()) / max(clients * hours, 1)
+    calm = float(rows.filter(pl.col("probed") < settings.probed)["probed"].sum()) / max(clients * hours, 1)
     tests = clients * hours / view.days
     before = _before(view, suspects)
     found = []
     for name in suspects:
         own = rows.filter(pl.col("client") == name).sort("bin_start")
         at = own["bin_start"].to_list()
-        counts = own["mail"].to_numpy().astype(np.float64)
-        strong = [i for i, c in enumerate(counts) if c >= settings.domains / 4]
+        mail = own["mail"].to_numpy().astype(np.float64)
+        counts = own["probed"].to_numpy().astype(np.float64)
+        strong = [i for i, c in enumerate(counts) if c >= settings.probed / 4]
         for low, high in _hours.hours_in_runs([at[i] for i in strong]):
             places = strong[low:high]
             top = max(places, key=lambda i: counts[i])
-            if counts[top] < settings.domains or int(_hours.most(own["probed"][places])) < settings.probed:
+            if mail[top] < settings.domains or counts[top] < settings.probed:
                 continue
             earlier = float(counts[: places[0]].max(initial=0))
             usual = max(before.get(name, 0.0), earlier)
@@ -97,7 +98,7 @@ def find(view: View, settings: Settings) -> list[Raised]:
                 continue
             start, end = at[places[0]], at[places[-1]] + _hours.HOUR
             mx, asked = _mx(view, name, start, end)
-            if mx > 0.5 * counts[places].sum():
+            if mx > 0.5 * mail[places].sum():
                 continue
             found.append(
                 _raised(view, name, own[places], start, end, counts[top], usual, mx, asked, log_p, settings)
@@ -156,7 +157,7 @@ def _before(view: View, names: list[str]) -> dict[str, float]:
     if since >= view.since:
         return {}
     rows = _counted(view, since, view.since, names)
-    return {name: float(top) for name, top in rows.group_by("client").agg(pl.col("mail").max()).rows()}
+    return {name: float(top) for name, top in rows.group_by("client").agg(pl.col("probed").max()).rows()}
 
 
 def _mx(view: View, name: str, start: datetime, end: datetime) -> tuple[int, int]:
@@ -189,7 +190,7 @@ def _raised(
     log_p: float,
     settings: Settings,
 ) -> Raised:
-    probed = int(rows["probed"].sum())
+    probed, domains = int(rows["probed"].sum()), int(_hours.most(rows["mail"]))
     return Raised(
         detector=NAME,
         cause="worm",
@@ -199,14 +200,15 @@ def _raised(
         start=start,
         end=_hours.end_or_open(view, end),
         score=most,
-        threshold=max(float(settings.domains), settings.novelty * usual),
+        threshold=max(float(settings.probed), settings.novelty * usual),
         explanation=(
-            f"{name} asked for names such as mail., smtp. or mx. of {common.number(most)} domains in an hour from "
-            f"{view.local(start)} on, for three or more such names of {probed:,} of them, and for {mx:,} MX: it guesses "
-            f"mail servers, as worms do; its busiest hour before had {common.number(usual)}."
+            f"{name} asked for names such as mail., smtp. or mx. of {domains:,} domains in an hour from "
+            f"{view.local(start)} on, for three or more such names of {common.number(most)}, and for {mx:,} MX: it guesses "
+            f"mail servers, as worms do; its busiest hour before had {common.number(usual)} such domains."
         ),
         evidence={
-            "domains_in_an_hour": int(most),
+            "domains_in_an_hour": domains,
+            "probed_in_an_hour": int(most),
             "domains": int(rows["mail"].sum()),
             "probed_domains": probed,
             "mx": mx,
