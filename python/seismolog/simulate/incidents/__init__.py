@@ -8,14 +8,15 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Iterable
-from functools import cache
+from contextlib import suppress
+from functools import cache, partial
 from types import ModuleType
 
 import numpy as np
 
 from seismolog.simulate.campus.events import Day
 from seismolog.simulate.campus.world import World
-from seismolog.simulate.incidents.base import Cast, Planned
+from seismolog.simulate.incidents.base import Cast, NoRoomError, Planned
 
 __all__ = ["Planned", "plan", "put", "row", "rows"]
 
@@ -62,17 +63,21 @@ def plan(
     code = round(strength * 1000)
     cast = Cast(world, day, np.random.default_rng([world.parameters.seed, 2025, 20, day.number + 1000, code]))
     cast.taken.update(taken)
-    made: list[Planned | None] = []
+    made: list[Planned] = []
     for name in names if names is not None else rows():
         module = row(name)
         own = np.random.default_rng(
             [world.parameters.seed, 2025, 21, day.number + 1000, code, rows().index(name)]
         )
         cast.rng = own
-        made += [module.positive(cast, own, strength) for _ in range(each)]
+        wanted = [partial(module.positive, cast, own, strength)] * each
         if hasattr(module, "lookalike"):
-            made += [module.lookalike(cast, own) for _ in range(lookalikes)]
-    return [m for m in made if m is not None]
+            wanted += [partial(module.lookalike, cast, own)] * lookalikes
+        for one in wanted:
+            # What finds no room is left out; the truth does not name it.
+            with suppress(NoRoomError):
+                made.append(one())
+    return made
 
 
 def put(planned: Iterable[Planned], day: Day, *, habits_only: bool = False) -> Day:

@@ -21,7 +21,7 @@ from seismolog.simulate.shape import ar1
 
 __all__ = [
     "Cast",
-    "Mark",
+    "NoRoomError",
     "Planned",
     "at_rate",
     "curve",
@@ -34,7 +34,10 @@ __all__ = [
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-Mark = Callable[..., None]
+
+
+class NoRoomError(Exception):
+    """The campus is too small, or its day too short, for one more incident."""
 
 
 @dataclass
@@ -66,6 +69,8 @@ class Cast:
         free = [d for d in pool[fit].tolist() if d not in self.taken]
         if len(free) < count:
             free = [d for d in pool.tolist() if d not in self.taken]
+        if not free:
+            raise NoRoomError(f"no {' or '.join(kinds)} is left to play a part")
         chosen = self.rng.choice(np.array(free), min(count, len(free)), replace=False)
         self.taken.update(chosen.tolist())
         return chosen.astype(np.int64)
@@ -75,7 +80,9 @@ class Cast:
         people = self.world.people
         low = people.world + (people.addresses - people.world) // 3
         free = np.array([a for a in range(low, people.addresses) if a not in self.taken])
-        chosen = self.rng.choice(free, min(count, len(free)), replace=False)
+        if len(free) < count:
+            raise NoRoomError("no address of the world is left to play a part")
+        chosen = self.rng.choice(free, count, replace=False)
         self.taken.update(chosen.tolist())
         return chosen.astype(np.int64)
 
@@ -90,8 +97,14 @@ class Cast:
 
     def stretch(
         self, servers: Sequence[str], length: int, *, earliest: int = 60, latest: int = 1420, apart: int = 60
-    ) -> tuple[str, int] | None:
-        """One of these servers and the begin of a stretch of its day, apart from all others; None where there is no room."""
+    ) -> tuple[str, int]:
+        """One of these servers and the begin of a stretch of its day, apart from all others.
+
+        Raises
+        ------
+        NoRoomError
+            The day has no such stretch left.
+        """
         for _ in range(400):
             server = servers[int(self.rng.integers(len(servers)))]
             begin = int(self.rng.integers(earliest, max(earliest + 1, latest - length)))
@@ -99,7 +112,7 @@ class Cast:
             if all(begin + length + apart <= b or e + apart <= begin for b, e in taken):
                 self.stretches.append((server, begin, begin + length))
                 return server, begin
-        return None
+        raise NoRoomError(f"no stretch of {length} minutes is left")
 
     def address(self, device: int) -> int:
         """Address of a device on the day that is looked at."""

@@ -14,12 +14,10 @@ from seismolog.simulate.incidents.base import Cast, Planned, seeded
 NAME = "cache_collapse"
 
 
-def positive(cast: Cast, rng: np.random.Generator, strength: float) -> Planned | None:
+def positive(cast: Cast, rng: np.random.Generator, strength: float) -> Planned:
     """The cache is lost."""
     length = int(rng.integers(120, 240))
     place = cast.stretch(cast.world.mail_names, length, earliest=480)
-    if place is None:
-        return None
     server, begin = place
     number = cast.world.mail_names.index(server)
     end = min(begin + length, 1440)
@@ -37,11 +35,9 @@ def positive(cast: Cast, rng: np.random.Generator, strength: float) -> Planned |
     return Planned(put, NAME, "positive", may, subjects, server, begin, end, strength, note)
 
 
-def lookalike(cast: Cast, rng: np.random.Generator) -> Planned | None:
+def lookalike(cast: Cast, rng: np.random.Generator) -> Planned:
     """A restart: what was cached is asked for once more, and then known again."""
     place = cast.stretch(cast.world.mail_names, 30, earliest=480)
-    if place is None:
-        return None
     server, begin = place
     number = cast.world.mail_names.index(server)
     end = begin + 30

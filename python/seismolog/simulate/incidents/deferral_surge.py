@@ -16,12 +16,10 @@ from seismolog.simulate.incidents.base import Cast, Planned, seeded
 NAME = "deferral_surge"
 
 
-def positive(cast: Cast, rng: np.random.Generator, strength: float) -> Planned | None:
+def positive(cast: Cast, rng: np.random.Generator, strength: float) -> Planned:
     """A worm sends through the mail server."""
     length = int(rng.integers(200, 330))
     place = cast.stretch(cast.world.mail_names, length, earliest=480)
-    if place is None:
-        return None
     server, begin = place
     number = cast.world.mail_names.index(server)
     end = min(begin + length, 1440)
@@ -72,12 +70,10 @@ def _first_attempts(day: Day, server: int) -> np.ndarray:
     return found
 
 
-def lookalike(cast: Cast, rng: np.random.Generator) -> Planned | None:
+def lookalike(cast: Cast, rng: np.random.Generator) -> Planned:
     """A tenth of the mail goes to a domain that is down, and waits."""
     length = int(rng.integers(90, 240))
     place = cast.stretch(cast.world.mail_names, length, earliest=480)
-    if place is None:
-        return None
     server, begin = place
     number = cast.world.mail_names.index(server)
     end = begin + length

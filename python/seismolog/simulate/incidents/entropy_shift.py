@@ -16,13 +16,11 @@ from seismolog.simulate.incidents.base import Cast, Planned, at_rate, seeded
 NAME = "entropy_shift"
 
 
-def positive(cast: Cast, rng: np.random.Generator, strength: float) -> Planned | None:
+def positive(cast: Cast, rng: np.random.Generator, strength: float) -> Planned:
     """A denial of service, or a search, from outside."""
     world = cast.world
     length = int(rng.integers(60, 150))
     place = cast.stretch([world.dns_names[1]], length)
-    if place is None:
-        return None
     server, begin = place
     end = min(begin + length, 1440)
     style = str(rng.choice(["targeted", "distributed", "search"]))
@@ -57,13 +55,11 @@ def positive(cast: Cast, rng: np.random.Generator, strength: float) -> Planned |
     return Planned(put, NAME, "positive", may, subjects, server, begin, end, strength, note)
 
 
-def lookalike(cast: Cast, rng: np.random.Generator) -> Planned | None:
+def lookalike(cast: Cast, rng: np.random.Generator) -> Planned:
     """A power cut in a third of the buildings."""
     world = cast.world
     length = int(rng.integers(60, 150)) // 10 * 10
     place = cast.stretch([world.dns_names[0]], length, earliest=540, latest=1140)
-    if place is None:
-        return None
     server, begin = place[0], place[1] // 10 * 10
     end = begin + length
     pcs = np.concatenate([world.people.members(k) for k in ("pc", "lab", "device")])

@@ -13,14 +13,12 @@ from seismolog.simulate.incidents.base import Cast, Planned
 NAME = "log_gap"
 
 
-def positive(cast: Cast, rng: np.random.Generator, strength: float) -> Planned | None:
+def positive(cast: Cast, rng: np.random.Generator, strength: float) -> Planned:
     """The log of a DNS server or the busier mail server ends for a while."""
     length = 15 if strength < 1 else int(rng.integers(30, 90))
     place = cast.stretch(
         [cast.world.dns_names[1], *cast.world.mail_names], length, earliest=420, latest=1320, apart=20
     )
-    if place is None:
-        return None
     server, begin = place
     end = begin + length
 

@@ -15,12 +15,10 @@ from seismolog.simulate.incidents.base import Cast, Planned, at_rate, curve, mai
 NAME = "model_residual"
 
 
-def positive(cast: Cast, rng: np.random.Generator, strength: float) -> Planned | None:
+def positive(cast: Cast, rng: np.random.Generator, strength: float) -> Planned:
     """Spam through a script: look-ups without messages."""
     length = int(rng.integers(90, 240))
     place = cast.stretch(cast.world.mail_names, length, earliest=420)
-    if place is None:
-        return None
     server, begin = place
     number = cast.world.mail_names.index(server)
     client = cast.world.people.mail[number]
@@ -40,12 +38,10 @@ def positive(cast: Cast, rng: np.random.Generator, strength: float) -> Planned |
     )
 
 
-def lookalike(cast: Cast, rng: np.random.Generator) -> Planned | None:
+def lookalike(cast: Cast, rng: np.random.Generator) -> Planned:
     """One message to thousands of recipients, whose domains the cache knows in part; or retries that ask again."""
     letter = rng.random() < 0.6
     place = cast.stretch(cast.world.mail_names, 30, earliest=420)
-    if place is None:
-        return None
     server, begin = place
     number = cast.world.mail_names.index(server)
     client = cast.world.people.mail[number]
