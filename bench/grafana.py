@@ -6,16 +6,21 @@
 
 The bucket holds the simulated campus (`tests/services/campus_points.py`): roll-ups of 10 minutes and an hour for all the
 days, single minutes for the newest ones, the daemon's numbers every ten seconds. The queries are those of the
-checked-in dashboards, their macros filled as Grafana fills them for a range of all the days; the time of a panel is that
-of its queries one after the other, over HTTP, answers parsed.
+checked-in dashboards, their macros filled as Grafana fills them for a range of all the days, one after the other, over
+HTTP.
 
-Limits: InfluxDB alone; Grafana's own time and the drawing are not in it.
+What is compared with the limit is the processor time that influxd spends on a panel, from /proc: an upper bound of what
+the panel takes where the machine does nothing else, and the same figure where it is busy. The time on the clock stands
+beside it.
+
+Limits: Linux. InfluxDB alone; Grafana's own time and the drawing are not in it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -35,7 +40,7 @@ ROOT = Path(__file__).resolve().parents[1]
 #: Clients that are compared.
 PAIR = ["192.0.2.20", "198.51.100.4"]
 LIMIT = 1.0
-"""Seconds that the 95th percentile of a panel may take."""
+"""Seconds of processor time that the 95th percentile of a panel may take."""
 
 
 def panels(board: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -62,16 +67,29 @@ def fill(server: Influxd, campus: Campus) -> int:
     return points
 
 
-def measure(server: Influxd, view: View, panel: dict[str, Any], runs: int) -> tuple[list[float], int]:
-    """Seconds of each run, and rows of the answer."""
-    took, rows = [], 0
+def spent(server: Influxd) -> float:
+    """Seconds of processor time that influxd has used."""
+    assert server.process is not None
+    fields = Path(f"/proc/{server.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def measure(server: Influxd, view: View, panel: dict[str, Any], runs: int) -> tuple[float, float, int]:
+    """95th percentiles of processor time and of time on the clock, and rows of the answer."""
+    worked, took, rows = [], [], 0
     for _ in range(runs):
-        rows, begun = 0, time.perf_counter()
+        rows, before, begun = 0, spent(server), time.perf_counter()
         for target in panel["targets"]:
             answer = ask(server, view.fill(target["query"], panel))
             rows += sum(len(next(iter(f.columns.values()))) for f in frames(answer, target))
         took.append(time.perf_counter() - begun)
-    return took, rows
+        worked.append(spent(server) - before)
+    return p95(worked), p95(took), rows
+
+
+def p95(values: list[float]) -> float:
+    """The 95th percentile."""
+    return statistics.quantiles(values, n=20, method="inclusive")[-1]
 
 
 def boards() -> dict[str, dict[str, Any]]:
@@ -83,7 +101,7 @@ def table(server: Influxd, end: datetime, days: float, runs: int) -> list[str]:
     """The table, and a line that says which panels are slower than they may be."""
     stop = int(end.timestamp() * 1000)
     lines = [
-        "| dashboard | panel | bins of 1 h: p95 | rows | bins of 10 min: p95 | rows |",
+        "| dashboard | panel | bins of 1 h: processor, clock | rows | bins of 10 min: processor, clock | rows |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     slow = []
@@ -93,11 +111,10 @@ def table(server: Influxd, end: datetime, days: float, runs: int) -> list[str]:
             for bin_ in ("traffic_1h", "traffic_10m"):
                 chosen = {"bin": bin_, "client": PAIR}
                 view = View(board, stop - int(days * 86_400_000), stop, chosen)
-                took, rows = measure(server, view, panel, runs)
-                p95 = statistics.quantiles(took, n=20, method="inclusive")[-1]
-                cells += [f"{p95:.3f} s", f"{rows:,}"]
-                if p95 > LIMIT:
-                    slow.append(f"{name}: {panel['title']} ({bin_}): {p95:.2f} s")
+                worked, took, rows = measure(server, view, panel, runs)
+                cells += [f"{worked:.2f} s, {took:.2f} s", f"{rows:,}"]
+                if worked > LIMIT:
+                    slow.append(f"{name}: {panel['title']} ({bin_}): {worked:.2f} s")
             lines.append(
                 f"| {name} | {panel['title'].replace('${bin:text}', 'a bin')} | {' | '.join(cells)} |"
             )

@@ -38,8 +38,8 @@ def _change(kind: str) -> Select:
     return Select(
         'sum("now") / sum("before") - 1 AS "change"',
         (
-            Select('"count" AS "now", 0 * "count" AS "before"', BIN_TABLE, where),
-            Select('0 * "count" AS "now", "count" AS "before"', BIN_TABLE, where, time=WEEK_BEFORE),
+            Select('sum("count") AS "now", 0 * sum("count") AS "before"', BIN_TABLE, where),
+            Select('0 * sum("count") AS "now", sum("count") AS "before"', BIN_TABLE, where, time=WEEK_BEFORE),
         ),
         time="",
     )
