@@ -117,7 +117,7 @@ impl Pair {
     /// Adds queries for a name.
     pub fn count(&mut self, minute: i64, name: u32, look: Look, times: u32) {
         self.count += u64::from(times);
-        self.mail |= look.mail;
+        self.mail |= look.mail();
         self.asks.add(Asked {
             hash: name,
             entropy: look.entropy,

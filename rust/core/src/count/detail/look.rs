@@ -3,6 +3,7 @@
 //! A name is looked at once and remembered in a table of fixed size, in which a newer name takes the place
 //! of an older one of the same slot.
 
+use crate::count::detail::likely::unlikely;
 use crate::count::detail::names::Names;
 use crate::domain::Suffixes;
 
@@ -11,6 +12,12 @@ const SLOTS: usize = 1 << 18;
 
 /// Leftmost labels that mail look-ups have, in the order of their bits (Ludeña, Musashi et al. on Mytob).
 pub const MAIL_LABELS: [&[u8]; 6] = [b"mail", b"smtp", b"mx", b"ns", b"gate", b"relay"];
+
+/// The marks that are bits of mail-like labels.
+pub const MAIL: u8 = 0x3f;
+
+/// The mark of a registered domain whose name looks made up.
+pub const UNLIKELY: u8 = 0x80;
 
 /// Parts of a bit in which label entropies are kept: sums of them are exact in any order.
 pub const ENTROPY_PARTS: f64 = 4096.0;
@@ -24,8 +31,17 @@ pub struct Look {
     pub entropy: u16,
     /// Length of the name in bytes without a final dot, 255 at most.
     pub length: u8,
-    /// Bit of the leftmost label in [`MAIL_LABELS`], 0 where it is none or the domain begins with it.
-    pub mail: u8,
+    /// Bit of the leftmost label in [`MAIL_LABELS`] (none where the domain begins with it), and [`UNLIKELY`].
+    pub marks: u8,
+}
+
+impl Look {
+    /// The bit of the leftmost label in [`MAIL_LABELS`], 0 where it is none.
+    #[inline]
+    #[must_use]
+    pub const fn mail(self) -> u8 {
+        self.marks & MAIL
+    }
 }
 
 /// Names looked at.
@@ -77,10 +93,11 @@ impl Looks {
             domain: domains.id(domain),
             entropy: (entropy(sub) * ENTROPY_PARTS).round() as u16,
             length: u8::try_from(name.len()).unwrap_or(u8::MAX),
-            mail: MAIL_LABELS
+            marks: MAIL_LABELS
                 .iter()
                 .position(|&m| m == label)
-                .map_or(0, |bit| 1 << bit),
+                .map_or(0, |bit| 1 << bit)
+                | if unlikely(domain) { UNLIKELY } else { 0 },
         };
         if let Some(place) = self.slots.get_mut(slot) {
             *place = (hash, look);
@@ -124,13 +141,14 @@ mod tests {
         };
         let (domain, look) = at("abcd.efgh.Shop.co.EXAMPLE.");
         assert_eq!(domain, "shop.co.example");
-        assert_eq!((look.entropy, look.length, look.mail), (3 * 4096, 25, 0));
-        assert_eq!(at("MX.shop.example").1.mail, 4);
+        assert_eq!((look.entropy, look.length, look.mail()), (3 * 4096, 25, 0));
+        assert_eq!(at("MX.shop.example").1.mail(), 4);
         assert_eq!(
-            at("mail.example").1.mail,
+            at("mail.example").1.mail(),
             0,
             "a domain called mail is no mail-like label of it"
         );
         assert_eq!(at(".").0, ".");
+        assert_eq!(at("mail.xjwqkvzpth.example").1.marks, UNLIKELY | 1);
     }
 }

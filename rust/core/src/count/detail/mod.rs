@@ -20,9 +20,11 @@ pub mod account;
 pub mod batch;
 pub mod cells;
 pub mod client_domain;
+pub mod client_names;
 pub mod counts;
 pub mod domain;
 pub mod drop_target;
+pub mod likely;
 pub mod look;
 pub mod names;
 pub mod origin;
@@ -40,6 +42,7 @@ use hashbrown::HashMap;
 use account::{Account, Part};
 use cells::Cells;
 use client_domain::Pair;
+use client_names::Looked;
 use domain::Ten;
 use drop_target::{ALL_PORTS, Drops};
 use look::{Look, Looks};
@@ -62,12 +65,13 @@ pub type ByKey<K, V> = HashMap<K, V, foldhash::quality::RandomState>;
 pub type Binned<K, V> = Vec<(Place, ByKey<K, V>)>;
 
 /// Names of the tables, in the order of [`Detail::tables`].
-pub const TABLES: [&str; 5] = [
+pub const TABLES: [&str; 6] = [
     "account_activity",
     "ptr_target",
     "drop_target",
     "domain",
     "client_domain",
+    "client_names",
 ];
 
 /// Schemas of the tables, in the order of [`TABLES`].
@@ -79,6 +83,7 @@ pub fn schemas() -> [SchemaRef; TABLES.len()] {
         drop_target::schema(),
         domain::schema(),
         client_domain::schema(),
+        client_names::schema(),
     ]
 }
 
@@ -151,6 +156,7 @@ struct Hour {
     ptr: ByKey<u32, Target>,
     drops: ByKey<(u32, u32), Drops>,
     pairs: ByKey<(u32, u32), Pair>,
+    looked: ByKey<u32, Looked>,
 }
 
 /// The details of one worker.
@@ -247,7 +253,12 @@ impl Detail {
             Detailed::Nothing => {}
             Detailed::Account(id, part) => {
                 let row = hour.accounts.entry(id).or_default();
-                row.count(part, hash_of(clients, client), account::times(times), sizes);
+                row.count(
+                    part,
+                    account::place_of(clients, client),
+                    account::times(times),
+                    sizes,
+                );
             }
             Detailed::Query(query) => {
                 if query.ptr.is_some() {
@@ -264,6 +275,16 @@ impl Detail {
                 row.count(key.minute, query.name, look, times);
                 if hour.pairs.len() > sizes.client_domains {
                     hour.lighten_pairs(sizes.client_domains / 2, "client_domains", clients, domains, shed);
+                }
+                if Looked::concerns(look, query.query_type) {
+                    let domain = (domains.stable_hash(look.domain) >> 32) as u32;
+                    let row = hour.looked.entry(client).or_default();
+                    row.count(query.name, domain, look, query.query_type, times);
+                    if hour.looked.len() > sizes.client_domains {
+                        let keep = sizes.client_domains / 2;
+                        let gone = lighten(&mut hour.looked, keep, |k, v| (v.count, clients.known(*k).hash));
+                        add_shed(shed, "client_domains", gone);
+                    }
                 }
                 let ten = self.tens.at(key, |ten| ten.fold(sizes, domains, shed));
                 let who = hash_of(clients, client);
@@ -293,7 +314,7 @@ impl Detail {
             return;
         };
         let row = self.hours.at(key, |_| ()).accounts.entry(id).or_default();
-        row.count(part, hash_of(clients, client), -1, &self.sizes);
+        row.count(part, account::place_of(clients, client), -1, &self.sizes);
     }
 
     /// Joins the part that follows. `moved` tells where its bins stand here and `adopt` the numbers of
@@ -330,6 +351,9 @@ impl Detail {
                 let pair = (adopt(client), translation.domain(domain));
                 let shift = key.minute - from.minute;
                 mine.pairs.entry(pair).or_default().join(&row, shift);
+            }
+            for (client, row) in cell.looked {
+                mine.looked.entry(adopt(client)).or_default().absorb(&row);
             }
         }
         for (from, cell) in later.tens.into_ordered() {
@@ -369,12 +393,14 @@ impl Detail {
             merge(&mut sum.ptr, cell.ptr, |a, b| a.add(b, sizes));
             merge(&mut sum.drops, cell.drops, |a, b| a.add(b, sizes));
             merge(&mut sum.pairs, cell.pairs, Pair::add);
+            merge(&mut sum.looked, cell.looked, Looked::absorb);
         }
         let mut tens: BTreeMap<Place, Vec<Ten>> = BTreeMap::new();
         for (key, cell) in self.tens.into_ordered() {
             tens.entry(place(key).floor(600)).or_default().push(cell);
         }
-        let (mut accounts, mut ptr, mut drops, mut pairs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut accounts, mut ptr, mut drops) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut pairs, mut looked) = (Vec::new(), Vec::new());
         for (place, mut hour) in hours {
             let most = sizes.client_domain_rows;
             hour.lighten_pairs(most, "client_domain_rows", clients, &self.domains, &mut self.shed);
@@ -382,6 +408,7 @@ impl Detail {
             ptr.push((place, hour.ptr));
             drops.push((place, hour.drops));
             pairs.push((place, hour.pairs));
+            looked.push((place, hour.looked));
         }
         add_shed(&mut self.shed, "accounts", self.accounts.shed);
         add_shed(&mut self.shed, "domains", self.domains.shed);
@@ -391,6 +418,7 @@ impl Detail {
             drop_target::rows(drops, clients, source, sizes)?,
             domain::rows(tens.into_iter(), &self.domains, source, sizes, &mut self.shed)?,
             client_domain::rows(pairs, clients, &self.domains, source)?,
+            client_names::rows(looked, clients, source)?,
         ];
         Ok((tables, self.shed))
     }
@@ -411,6 +439,8 @@ impl Hour {
         );
         self.pairs.values_mut().for_each(Pair::cool);
         self.pairs.shrink_to_fit();
+        self.looked.values_mut().for_each(Looked::cool);
+        self.looked.shrink_to_fit();
     }
 
     /// Keeps the heaviest pairs.
