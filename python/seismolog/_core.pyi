@@ -63,7 +63,7 @@ class Scan:
         With `details`, without rows otherwise, and one row for each source and key:
 
         `account_activity` (1 h): bin_start, server, account, logins, failures, authenticated_sends, distinct_clients,
-        client_state, source.
+        client_state, distinct_networks, network_state (networks of logins and sends: a /24, or a /48 of IPv6), source.
 
         `ptr_target` (1 h): bin_start, server, origin (a client, or its /24, which is the sum of its clients), count,
         distinct_targets, target_state, distance_histogram, source. Counted are PTR queries for a whole address. The
@@ -82,6 +82,10 @@ class Scan:
         distinct name once), name_length_histogram (index: length), median_name_length, mail_label_bits (leftmost
         labels seen: mail 1, smtp 2, mx 4, ns 8, gate 16, relay 32), mail_labels (their number), interval_histogram
         (minutes between consecutive queries; buckets: `INTERVAL_MINUTES` of `seismolog.store.schema`), source.
+
+        `client_names` (1 h, clients with any of these): bin_start, server, client, mx_names (distinct names asked as MX),
+        mail_domains (registered domains asked with one of those leftmost labels), probed_domains (with three or more of
+        them), unlikely_domains (see `unlikely_domains`), source.
 
         Entropies are in bits. Columns that were not asked for are left out. Rows stand in no particular order.
         """
@@ -197,6 +201,11 @@ class Live:
         """Stops at once; the next start replays what was not kept."""
     def addresses(self) -> dict[str, str]:
         """Where listeners are bound, by listener as configured (`tcp 127.0.0.1:0` -> `127.0.0.1:40123`)."""
+
+def unlikely_domains(domains: Sequence[str]) -> list[bool]:
+    """For each registered domain whether its name looks made up by a program: the mean log likelihood of the pairs of
+    characters of its first label is below that of all but about one in a hundred names that people give. Labels of fewer than
+    eight characters, internationalized ones and names without a dot are not judged."""
 
 def merge_states(group: Any, state: Any, size: int = 4096) -> ArrowBatch:
     """Merges stored summaries by group: rows (group, state, distinct, entropy, top_share), rising by group.

@@ -80,12 +80,24 @@ def test_account_activity(tmp_path: Path) -> None:
         "failures",
         "authenticated_sends",
         "distinct_clients",
+        "distinct_networks",
     )
     assert found.select(columns).rows() == [
-        (utc(2002, 7, 15, 18), "mx1", "joe", 5, 1, 1, 2),
-        (utc(2002, 7, 15, 19), "mx1", "joe", 1, 0, 0, 1),
-        (utc(2002, 7, 15, 19), "mx1", "\u202e" + "x" * 253, 1, 0, 0, 1),
+        (utc(2002, 7, 15, 18), "mx1", "joe", 5, 1, 1, 2, 1),
+        (utc(2002, 7, 15, 19), "mx1", "joe", 1, 0, 0, 1, 1),
+        (utc(2002, 7, 15, 19), "mx1", "\u202e" + "x" * 253, 1, 0, 0, 1, 1),
     ]
+
+
+def test_networks_are_those_of_logins_and_sends(tmp_path: Path) -> None:
+    found = frames(
+        tmp_path,
+        *(login("18:00:01", "joe", f"10.0.{i % 3}.{i}") for i in range(9)),
+        *(failure("18:10:00", "joe", f"10.9.{i}.1") for i in range(5)),
+        login("18:20:00", "joe", "2001:db8:1:2::1"),
+        login("18:20:00", "joe", "2001:db8:1:3::1"),
+    )["account_activity"]
+    assert found.select("distinct_clients", "distinct_networks").row(0) == (16, 4)
 
 
 @pytest.mark.parametrize(
@@ -212,6 +224,34 @@ def test_a_tunnel_and_a_beacon(tmp_path: Path) -> None:
     assert rows["p.org", 18]["interval_histogram"] == [3]
 
 
+def test_names_of_clients(tmp_path: Path) -> None:
+    worm = [
+        query("18:00:00", f"{label}.firm{i}.org", client="10.0.0.1")
+        for i in range(30)
+        for label in ("mail", "smtp", "MX")[: 1 + i % 3]
+    ]
+    mailer = [query("18:00:01", f"firm{i % 12}.org", "MX", client="10.0.0.2") for i in range(40)]
+    made_up = [
+        query("18:00:02", f"www.{name}.org", client="10.0.0.3")
+        for name in ("xjwqkvzpth", "qz7x1k9vb2w4", "vkqgxjpwmzfd", "wikipedia", "xn--qxzvwkq9a", "xjwqkvzpth")
+    ]
+    plain = [query("18:00:03", "www.example.org", client="10.0.0.4")]
+    found = frames(tmp_path, *worm, *mailer, *made_up, *plain, public_suffixes=SUFFIXES)["client_names"]
+    columns = ("client", "mx_names", "mail_domains", "probed_domains", "unlikely_domains")
+    assert found.sort("client").select(columns).rows() == [
+        ("10.0.0.1", 0, 30, 10, 0),
+        ("10.0.0.2", 12, 0, 0, 0),
+        ("10.0.0.3", 0, 0, 0, 3),
+    ]
+
+
+def test_which_domains_look_made_up() -> None:
+    from seismolog import _core
+
+    names = ["xjwqkvzpth.org", "XJWQKVZPTH.org", "wikipedia.org", "xjwqkvzpth", ""]
+    assert _core.unlikely_domains(names) == [True, True, False, False, False]
+
+
 def test_the_heaviest_pairs_stay(tmp_path: Path) -> None:
     light = [query("18:00:01", f"www.d{i}.org", client=f"10.0.{i % 200}.1") for i in range(900)]
     heavy = [query("18:30:00", f"h{i % 5}.heavy.org", client="10.9.9.9") for i in range(40)]
@@ -239,7 +279,9 @@ LOG = [
     *(login(f"18:{i:02}:01", f"u{i % 5}", f"10.0.0.{i % 7}", "ns1") for i in range(60)),
     *(query(f"19:{i:02}:01", f"{i % 50}.2.0.192.in-addr.arpa", "PTR", f"10.0.0.{i % 3}") for i in range(60)),
     *(
-        query(f"20:{i:02}:01", f"n{i % 9}.sub.d{i % 4}.example.org", "A", f"10.0.0.{i % 3}")
+        query(
+            f"20:{i:02}:01", f"n{i % 9}.sub.d{i % 4}.example.org", "MX" if i % 4 else "A", f"10.0.0.{i % 3}"
+        )
         for i in range(60)
     ),
     *(drop(f"21:{i:02}:01", f"192.0.2.{i % 5}", f"10.0.0.{i % 9}", i % 3) for i in range(60)),

@@ -43,7 +43,14 @@ __all__ = [
 ]
 
 #: Tables of hours and of ten minutes, which the core counts when it is asked for ``details``.
-DETAIL_TABLES = ("account_activity", "ptr_target", "drop_target", "domain", "client_domain")
+DETAIL_TABLES = (
+    "account_activity",
+    "ptr_target",
+    "drop_target",
+    "domain",
+    "client_domain",
+    "client_names",
+)
 
 #: (bytes read, bytes in all, lines read); bytes as they lie on the disk.
 Progress = Callable[[int, int, int], None]

@@ -30,7 +30,7 @@ mod _core {
     #[pymodule_export]
     use super::live::{Closed, Live};
     #[pymodule_export]
-    use super::reading::{Explanations, digest, explain, identify, paper_counts, shapes};
+    use super::reading::{Explanations, digest, explain, identify, paper_counts, shapes, unlikely_domains};
     #[pymodule_export]
     use super::scanning::{Scan, merge_states, scan};
     #[pymodule_export]

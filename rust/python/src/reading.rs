@@ -10,6 +10,7 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 use seismolog_core::archive::scan::Progress;
 use seismolog_core::archive::shapes::{Lines, Shapes};
 use seismolog_core::archive::source::Source;
+use seismolog_core::count::detail::likely::unlikely;
 use seismolog_core::explain::{Explainer, Explanation};
 
 use crate::scanning::look;
@@ -235,4 +236,13 @@ pub fn paper_counts<'py>(
     d.set_item("N_SD", counts.n_sd)?;
     d.set_item("N_P", counts.n_p)?;
     Ok(d)
+}
+
+/// Whether the name of each registered domain looks made up by a program.
+#[pyfunction]
+pub fn unlikely_domains(domains: Vec<String>) -> Vec<bool> {
+    domains
+        .iter()
+        .map(|d| unlikely(d.to_ascii_lowercase().as_bytes()))
+        .collect()
 }
