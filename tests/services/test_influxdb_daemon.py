@@ -1,0 +1,150 @@
+"""The real daemon with the real InfluxDB: lines in over TCP, points out, whatever is killed between."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from seismolog.sinks.influxdb.measurements import CLIENT_TRAFFIC, TRAFFIC
+from seismolog.store import Store, combine
+from seismolog.store.schema import TABLES
+from tests.lab.live.lines import Line, site
+from tests.lab.live.serving import Serving, serving
+from tests.services.influx_world import said
+from tests.services.influxd.fixtures import Bucket
+from tests.services.influxd.server import Influxd
+
+pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.xdist_group("influxd")]
+
+
+def section(bucket: Bucket, folder: Path) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    token = folder / "token"
+    token.write_text(bucket.server.token)
+    return (
+        f'[influxdb]\nurl = "{bucket.server.url}"\norg = "{bucket.server.org}"\nbucket = "{bucket.name}"\n'
+        f'token_file = "{token}"\nclients_per_hour = 5\ninstance = "lab"\nretry_longest = "1s"\ntimeout = "2s"\n'
+    )
+
+
+def send(daemon: Serving, lines: list[Line]) -> None:
+    with socket.create_connection(("127.0.0.1", daemon.port("tcp"))) as connection:
+        connection.sendall("".join(line.rfc3164() + "\n" for line in lines).encode())
+
+
+def until(condition: Callable[[], bool], daemon: Serving, seconds: float = 120.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, daemon.said
+        time.sleep(0.3)
+
+
+def stored(folder: Path, width: int, name: str) -> pl.DataFrame:
+    """Rows of the store in bins of so many minutes."""
+    frame = Store(folder / "store").read(name).collect()
+    frame = frame.with_columns(pl.col("bin_start").dt.truncate(f"{width}m"))
+    return combine(frame, TABLES[name])
+
+
+def same_traffic(bucket: Bucket, folder: Path) -> bool:
+    for suffix, width in (("", 1), ("_10m", 10), ("_1h", 60)):
+        frame = stored(folder, width, "traffic")
+        want = {
+            (
+                int(r["bin_start"].timestamp()),
+                r["server"],
+                r["kind"],
+                r["query_type"] or "none",
+                r["side"] or "none",
+            ): [r[f] for f in TRAFFIC.fields]
+            for r in frame.iter_rows(named=True)
+        }
+        found = {
+            tuple(r[t] for t in ("time", "server", "kind", "query_type", "side")): [
+                r.get(f) for f in TRAFFIC.fields
+            ]
+            for r in said(bucket, f"traffic{suffix}")
+        }
+        if found.keys() != want.keys() or any(not _close(found[k], want[k]) for k in want):
+            return False
+    return True
+
+
+def same_clients(bucket: Bucket, folder: Path) -> bool:
+    for suffix, width in (("", 1), ("_10m", 10), ("_1h", 60)):
+        frame = stored(folder, width, "client_traffic")
+        want = {
+            (int(r["bin_start"].timestamp()), r["server"], r["kind"], r["client"]): [
+                r[f] for f in CLIENT_TRAFFIC.fields
+            ]
+            for r in frame.iter_rows(named=True)
+        }
+        totals: dict[tuple[Any, ...], int] = {}
+        for (at, server, kind, _), fields in want.items():
+            totals[at, server, kind] = totals.get((at, server, kind), 0) + fields[0]
+        sums: dict[tuple[Any, ...], int] = {}
+        for r in said(bucket, f"client_traffic{suffix}"):
+            key = (r["time"], r["server"], r["kind"])
+            sums[key] = sums.get(key, 0) + r["count"]
+            if r["client"] != "other" and want.get((*key, r["client"])) != [
+                r[f] for f in CLIENT_TRAFFIC.fields
+            ]:
+                return False
+        if sums != totals:
+            return False
+    return True
+
+
+def _close(found: list[Any], want: list[Any]) -> bool:
+    return all(w is None or (f is not None and abs(f - w) < 1e-9) for f, w in zip(found, want, strict=True))
+
+
+def test_lines_become_points_whatever_is_killed(own_influxd: Influxd, tmp_path: Path) -> None:
+    bucket = Bucket(own_influxd, own_influxd.bucket, "")
+    root = tmp_path / "daemon"
+    lines = site(5, minutes=70, lines=4000)
+    parts = [lines[:1500], lines[1500:2500], lines[2500:3400], lines[3400:]]
+    listen = {"lateness": "1s"}
+    with serving(root, listen, section(bucket, root)) as daemon:
+
+        def counted() -> int:
+            rows = daemon.rows("traffic")
+            return int(rows["count"].sum()) if rows.height else 0
+
+        send(daemon, parts[0])
+        until(lambda: counted() > 0 and bool(said(bucket, "traffic")), daemon)
+        own_influxd.stop(kill=True)
+        send(daemon, parts[1])
+        before = counted()
+        until(lambda: counted() > before, daemon)
+        daemon.kill()
+        daemon.start()
+        send(daemon, parts[2])
+        own_influxd.start()
+        send(daemon, parts[3])
+        # An hour is over five minutes after its end: what waits for that is asked for below.
+        until(lambda: daemon.metrics()["seismolog_influxdb_lag_seconds"] == 0 and counted() > before, daemon)
+        assert daemon.metrics()["seismolog_influxdb_refused_points_total"] == 0
+        # Our own numbers.
+        until(lambda: bool(said(bucket, "pipeline")), daemon)
+        (numbers,) = said(bucket, "pipeline")[-1:]
+        assert numbers["instance"] == "lab" and numbers["lines"] > 0 and numbers["wal_bytes"] > 0
+        assert daemon.stop() == 0
+    from seismolog.config import load
+    from seismolog.sinks.influxdb.backfill import export
+
+    # The daemon drained: its last bins are in the store, and in InfluxDB, less the roll-ups that are not over.
+    minutes = {(r["time"], r["server"], r["kind"]) for r in said(bucket, "traffic")}
+    want = stored(root, 1, "traffic")
+    keys = {(int(r["bin_start"].timestamp()), r["server"], r["kind"]) for r in want.iter_rows(named=True)}
+    assert minutes == keys
+    done = export(load(daemon.config), str(root / "store"), root / "state", patience=30)
+    assert done.written.refused == 0
+    assert same_traffic(bucket, root)
+    assert same_clients(bucket, root)
