@@ -193,6 +193,35 @@ fn transactions_are_confirmed_at_their_end() {
     assert_eq!(found.len(), 500);
 }
 
+/// rsyslog goes on behind the lines of a transaction that were answered before a kill: they are not lost.
+#[test]
+fn what_was_answered_of_a_transaction_outlives_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut program = Program::start("transactions", folder.path());
+    program.say("BEGIN TRANSACTION\n");
+    assert_eq!(program.answer().as_deref(), Some("OK"));
+    for i in 0..30 {
+        program.say(&(line(i) + "\n"));
+        assert_eq!(program.answer().as_deref(), Some("DEFER_COMMIT"));
+    }
+    program.child.kill().unwrap();
+    program.child.wait().unwrap();
+    // The next process; a few lines come again all the same.
+    let mut program = Program::start("transactions", folder.path());
+    program.say("BEGIN TRANSACTION\n");
+    assert_eq!(program.answer().as_deref(), Some("OK"));
+    for i in 25..40 {
+        program.say(&(line(i) + "\n"));
+        assert_eq!(program.answer().as_deref(), Some("DEFER_COMMIT"));
+    }
+    program.say("COMMIT TRANSACTION\n");
+    assert_eq!(program.answer().as_deref(), Some("OK"));
+    program.end();
+    let found = logged(folder.path());
+    assert_eq!(found.len(), 40);
+    assert!(found.values().all(|n| *n == 1));
+}
+
 /// A parent that sends again what was not confirmed, as rsyslog does, over kills at any moment.
 #[test]
 fn kills_lose_nothing_that_was_confirmed_and_double_nothing() {

@@ -42,7 +42,9 @@ fn settings<T: DeserializeOwned>(option: &str, given: &Bound<'_, PyDict>) -> PyR
 /// A number of seconds as a duration; a day at most, so that nothing overflows.
 fn seconds(option: &str, given: f64) -> PyResult<Duration> {
     if given.is_nan() || given < 0.0 {
-        return Err(UsageError::new_err(format!("{option}: seconds from 0 on are expected")));
+        return Err(UsageError::new_err(format!(
+            "{option}: seconds from 0 on are expected"
+        )));
     }
     Ok(Duration::from_secs_f64(given.min(86_400.0)))
 }
@@ -174,7 +176,8 @@ impl Live {
     }
 
     fn ended(&self, py: Python<'_>) -> PyResult<bool> {
-        py.detach(|| self.engine.ended()).map_err(|e| funnel::exception(&e))
+        py.detach(|| self.engine.ended())
+            .map_err(|e| funnel::exception(&e))
     }
 
     fn stop(&self, py: Python<'_>) {

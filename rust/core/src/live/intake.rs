@@ -581,6 +581,7 @@ impl Intake {
                     .map_err(no_descriptor)?;
                 let open = Arc::clone(&self.stdin_open);
                 open.store(true, Ordering::Relaxed);
+                let directory = config.directory.clone();
                 running.thread = Some(thread("seismolog-pipe", move || {
                     let mut pipe = Pipe {
                         input: std::io::stdin(),
@@ -590,6 +591,7 @@ impl Intake {
                         numbers: &numbers,
                         mailbox,
                         asked: 0,
+                        directory,
                     };
                     if let Err(error) = pipe.run(protocol) {
                         metrics.trouble(&name, Some(error.to_string()));

@@ -18,6 +18,7 @@
 pub mod batch;
 pub mod closed;
 pub mod counter;
+mod deferred;
 pub mod engine;
 mod feed;
 mod follow;

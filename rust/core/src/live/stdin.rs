@@ -8,6 +8,7 @@
 //! | confirm | omprog `confirmMessages="on"` | `OK` for each line, once it is on disk |
 //! | transactions | omprog with `useTransactions="on"` too | `OK` to `BEGIN TRANSACTION`, `DEFER_COMMIT` to each line, `OK` to `COMMIT TRANSACTION` once all of it is on disk |
 //!
+//! What was answered of a transaction under way is kept over `kill -9` (see [`super::deferred`]).
 //! With confirmation, omprog waits for an `OK` before anything, so one comes first. All lines that one
 //! read brought are logged together and brought to disk once. A line that is too long is counted,
 //! dropped and confirmed, since it would come again for ever.
@@ -17,11 +18,14 @@
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::batch::{Batch, Confirm, now_us};
+use super::deferred::Deferred;
 use super::feed::{FULL, Feed, Numbers, ROOM};
 use super::framing::Framer;
 use super::queue::{Confirmed, Mailbox};
@@ -40,6 +44,8 @@ pub(super) struct Pipe<'a, R, W> {
     pub mailbox: Arc<Mailbox>,
     /// Confirmations asked for so far.
     pub asked: u64,
+    /// The state folder, which keeps the lines of an open transaction.
+    pub directory: PathBuf,
 }
 
 /// Waits until a descriptor is readable. False: reception ends first.
@@ -221,6 +227,9 @@ impl<R: Read + AsFd, W: Write> Pipe<'_, R, W> {
         let mut batch = self.feed.batch(self.source);
         let mut answers = Vec::new();
         let mut open = false;
+        // Lines of the transaction that are not answered yet.
+        let mut fresh = Vec::new();
+        let mut deferred = self.left_over()?;
         loop {
             // An open transaction is not left before its end: it would come again.
             if !readable(&self.input, self.feed)? {
@@ -245,6 +254,8 @@ impl<R: Read + AsFd, W: Write> Pipe<'_, R, W> {
                         open = false;
                         let full = std::mem::replace(&mut batch, self.feed.batch(self.source));
                         self.commit(full)?;
+                        deferred.clear()?;
+                        fresh.clear();
                         answers.extend_from_slice(b"OK\n");
                     }
                     _ => {
@@ -260,6 +271,7 @@ impl<R: Read + AsFd, W: Write> Pipe<'_, R, W> {
                             answers.extend_from_slice(b"OK\n");
                             continue;
                         }
+                        fresh.extend_from_slice(line);
                         answers.extend_from_slice(b"DEFER_COMMIT\n");
                         if batch.bytes.len() >= FULL {
                             let full = std::mem::replace(&mut batch, self.feed.batch(self.source));
@@ -267,6 +279,10 @@ impl<R: Read + AsFd, W: Write> Pipe<'_, R, W> {
                         }
                     }
                 }
+            }
+            if !fresh.is_empty() {
+                self.hold(&mut deferred, &fresh)?;
+                fresh.clear();
             }
             if !answers.is_empty() {
                 let answered = self.answer(&answers);
@@ -276,8 +292,35 @@ impl<R: Read + AsFd, W: Write> Pipe<'_, R, W> {
                 }
             }
             if more.is_none() {
-                // A transaction without its end was not confirmed: it comes again, with its ids.
+                // A transaction without its end: what was answered of it is held for the next start.
                 return Ok(());
+            }
+        }
+    }
+
+    /// Logs what an earlier process was told of a transaction that it did not live to see the end of.
+    fn left_over(&mut self) -> io::Result<Deferred> {
+        let (mut deferred, left) = Deferred::open(&self.directory)?;
+        if !left.is_empty() {
+            let mut batch = self.feed.batch(self.source);
+            batch.received_us = now_us();
+            batch.lines = memchr::memchr_iter(b'\n', &left).count() as u32;
+            batch.bytes.extend_from_slice(&left);
+            self.numbers.lines.add(u64::from(batch.lines));
+            self.commit(batch)?;
+            deferred.clear()?;
+        }
+        Ok(deferred)
+    }
+
+    /// Writes lines down before they are answered. While the disk is full, the parent waits.
+    fn hold(&self, deferred: &mut Deferred, lines: &[u8]) -> io::Result<()> {
+        loop {
+            match deferred.hold(lines) {
+                Err(error) if error.kind() == io::ErrorKind::StorageFull && !self.feed.stopping() => {
+                    std::thread::sleep(Duration::from_millis(200));
+                }
+                other => return other,
             }
         }
     }
