@@ -173,7 +173,9 @@ class Live:
         A key is unknown or a value has no meaning; the message names it.
     """
 
-    def __init__(self, directory: str | PathLike[str], *, intake: dict[str, Any], counting: dict[str, Any]) -> None: ...
+    def __init__(
+        self, directory: str | PathLike[str], *, intake: dict[str, Any], counting: dict[str, Any]
+    ) -> None: ...
     def start(self) -> dict[str, Any]:
         """Opens the state, replays, starts. Returns `replayed_lines` and `seconds`. InputError: the state cannot be read
         or written, or a listener cannot be bound; nothing runs then."""
@@ -223,12 +225,12 @@ def line_protocol(
     precision: str = "s",
     lines: int = 0,
 ) -> list[bytes]:
-    """Renders the rows of an Arrow table as InfluxDB's line protocol, in texts of at most `lines` lines (0: one text).
+    r"""Renders the rows of an Arrow table as InfluxDB's line protocol, in texts of at most `lines` lines (0: one text).
 
     `tags`: columns of text, plain or by dictionary; a null becomes `none`, an empty text leaves the tag out. `fields`:
     columns of numbers, booleans or text; nulls, NaN and infinities are left out, and so is a row without a field.
     `time`: a column of timestamps, written in `precision` (s, ms, us, ns). Text may hold anything: each line is one
-    point, and different tags stay different (control characters and backslashes become `\\xNN`). UsageError names a
+    point, and different tags stay different (control characters and backslashes become `\xNN`). UsageError names a
     column that is missing or of another type.
     """
 

@@ -227,7 +227,15 @@ class Book:
                 continue
             main = seen.get(incident.detector) or next(iter(seen.values()))
             last = incident.end or incident.updated_at
-            entry = _Entry(incident.id, main, seen, last, incident.end, incident.updated_at, incident)
+            entry = _Entry(
+                incident.id,
+                main,
+                seen=seen,
+                last=last,
+                end=incident.end,
+                updated_at=incident.updated_at,
+                told=incident,
+            )
             self._entries.append(entry)
 
     def _same(self, entry: _Entry, one: Raised) -> bool:
