@@ -156,6 +156,7 @@ def _annotate(
 
     from seismolog.cli.options import moment
     from seismolog.errors import UsageError
+    from seismolog.privacy import pseudonymizer
     from seismolog.sinks.grafana.annotations import annotations_of, push_annotations
     from seismolog.sinks.grafana.api import Grafana
     from seismolog.store import Store
@@ -167,9 +168,9 @@ def _annotate(
     if url is None:
         raise UsageError("no store is named", mend="give --store, or set [store] url in the configuration")
     incidents = Store(url).read("incident", low, high).collect()
-    push_annotations(
-        cast("Grafana", server), annotations_of(incidents), pushed, since=low, until=high or datetime.now(UTC)
-    )
+    pseudonyms = pseudonymizer(config)
+    wanted = annotations_of(incidents, None if pseudonyms is None else lambda text, _: pseudonyms.text(text))
+    push_annotations(cast("Grafana", server), wanted, pushed, since=low, until=high or datetime.now(UTC))
 
 
 def _check(config: Config, place: Place) -> int:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["SINKS", "Running", "Sink", "make_sinks"]
 
 #: ``module:function`` of each maker.
-SINKS: tuple[str, ...] = ("seismolog.sinks.influxdb.live:make",)
+SINKS: tuple[str, ...] = ("seismolog.sinks.influxdb.live:make", "seismolog.live.watch:make")
 
 
 @dataclass(frozen=True)
