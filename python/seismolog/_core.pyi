@@ -206,8 +206,8 @@ class Live:
 
 def unlikely_domains(domains: Sequence[str]) -> list[bool]:
     """For each registered domain whether its name looks made up by a program: the mean log likelihood of the pairs of
-    characters of its first label is below that of all but about one in a hundred names that people give. Labels of fewer than
-    eight characters, internationalized ones and names without a dot are not judged."""
+    characters of its first label is below that of all but about one in a hundred names that people give. Labels of
+    fewer than eight characters, internationalized ones and names without a dot are not judged."""
 
 def merge_states(group: Any, state: Any, size: int = 4096) -> ArrowBatch:
     """Merges stored summaries by group: rows (group, state, distinct, entropy, top_share), rising by group.
