@@ -33,7 +33,7 @@ def evaluate(
 ) -> int:
     """Run the detectors on simulated campuses with known truth: precision, recall, delay, false incidents.
 
-    A world of 20,000 clients takes two to three minutes on one core and about 4 GiB. What is done is kept: the same command
+    A world of 20,000 clients takes three to four minutes on one core and about 5 GiB. What is done is kept: the same command
     again goes on where it was stopped.
 
     Parameters
