@@ -222,6 +222,7 @@ impl Logger {
                     }
                 }
                 Popped::Timeout => {
+                    lock(&self.log).wal.tidy();
                     if self.stop.load(Ordering::Relaxed) {
                         break;
                     }

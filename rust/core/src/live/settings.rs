@@ -184,6 +184,9 @@ pub struct WalLimits {
     pub max_bytes: u64,
     /// Milliseconds after which what nobody waits for is brought to disk as well.
     pub sync_interval_ms: u64,
+    /// Released files that are kept to be written again, for `segment_seconds` at most. Writing over
+    /// pages that are there costs half of what new ones cost.
+    pub spare_segments: usize,
 }
 
 impl Default for WalLimits {
@@ -193,6 +196,7 @@ impl Default for WalLimits {
             segment_seconds: 3600,
             max_bytes: 4 << 30,
             sync_interval_ms: 1000,
+            spare_segments: 2,
         }
     }
 }

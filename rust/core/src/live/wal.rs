@@ -13,6 +13,10 @@
 //! an older file left on the disk are never taken for a record. The first record that does not hold
 //! ends its file: what a crash left half written is cut off when the log is opened.
 //!
+//! Files that were released are kept, two at most and for an hour at most, and written again under a new
+//! name (`spare_segments`, `segment_seconds`): that saves the system making pages and blocks. Until then
+//! they hold old lines.
+//!
 //! One copy: the batch's buffer is written as it is, with `pwritev`. A second thread brings files to
 //! disk ([`Syncer`]): at once when someone waits for a confirmation, all those who wait together; else
 //! once in `sync_interval_ms`. After a failed sync nothing is confirmed any more until a restart, since
@@ -285,8 +289,10 @@ pub struct Replayed {
     pub end: u64,
     /// Where the last file's records end, if there is a file.
     pub last: Option<u64>,
-    /// Bytes that belong to no whole record.
+    /// Bytes of complete files that belong to no whole record.
     pub damaged: u64,
+    /// Bytes of the last file after its last whole record: half a record, or what an older file left.
+    pub tail: u64,
 }
 
 struct Segment {
@@ -295,10 +301,55 @@ struct Segment {
     bytes: u64,
 }
 
+/// Released files that wait to be written again, with the time of their release.
+#[derive(Default)]
+struct Spares(VecDeque<(PathBuf, Instant)>);
+
+impl Spares {
+    /// Those that an earlier process left.
+    fn find(directory: &Path) -> io::Result<Spares> {
+        let mut found = Spares::default();
+        for entry in fs::read_dir(directory)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|e| e == "spare") {
+                found.0.push_back((path, Instant::now()));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Takes a file of the log in, or removes it where there are enough.
+    fn keep(&mut self, path: &Path, most: usize) -> io::Result<()> {
+        if self.0.len() >= most {
+            return fs::remove_file(path);
+        }
+        let spare = path.with_extension("spare");
+        fs::rename(path, &spare)?;
+        self.0.push_back((spare, Instant::now()));
+        Ok(())
+    }
+
+    /// Removes those that waited for too long.
+    fn expire(&mut self, limits: &WalLimits) {
+        while self.0.len() > limits.spare_segments
+            || self
+                .0
+                .front()
+                .is_some_and(|(_, since)| since.elapsed().as_secs() >= limits.segment_seconds)
+        {
+            if let Some((path, _)) = self.0.pop_front() {
+                // Gone already is as good.
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+}
+
 /// The log, open for appending.
 pub struct Wal {
     directory: PathBuf,
     limits: WalLimits,
+    spares: Spares,
     /// Files that are complete, oldest first.
     sealed: VecDeque<Segment>,
     sealed_bytes: u64,
@@ -407,7 +458,9 @@ impl Wal {
             }
             sealed.push_back(Segment { start, path, bytes });
         }
-        let (current, file) = create(directory, position, limits)?;
+        let mut spares = Spares::find(directory).map_err(io_error(what()))?;
+        spares.expire(limits);
+        let (current, file) = create(directory, position, limits, &mut spares)?;
         let syncer = Arc::new(Syncer::new(
             Arc::clone(&file),
             position + HEADER as u64,
@@ -417,6 +470,7 @@ impl Wal {
         let mut wal = Wal {
             directory: directory.to_owned(),
             limits: limits.clone(),
+            spares,
             sealed_bytes: sealed.iter().map(|s| s.bytes).sum(),
             sealed,
             current,
@@ -465,6 +519,7 @@ impl Wal {
             end: from,
             last: None,
             damaged: 0,
+            tail: 0,
         };
         let found = match segments(directory) {
             Ok(found) => found,
@@ -485,7 +540,11 @@ impl Wal {
             })?;
             replayed.end = replayed.end.max(walked.end);
             replayed.last = Some(walked.end);
-            replayed.damaged += walked.rest;
+            if i + 1 == found.len() {
+                replayed.tail = walked.rest;
+            } else {
+                replayed.damaged += walked.rest;
+            }
         }
         Ok(replayed)
     }
@@ -528,9 +587,10 @@ impl Wal {
     /// # Errors
     /// The disk is full, the folder is gone. The log goes on in the file it has.
     pub fn rotate(&mut self) -> Result<()> {
-        let (current, file) = create(&self.directory, self.position, &self.limits)?;
-        // What was reserved and not used goes back.
+        // What was reserved and not used goes back, and what an older file left goes. Before the new file
+        // is there: else, after a kill between both, that would look like damage.
         let _ = self.file.set_len(self.current.bytes);
+        let (current, file) = create(&self.directory, self.position, &self.limits, &mut self.spares)?;
         let old = std::mem::replace(&mut self.current, current);
         self.sealed_bytes += old.bytes;
         self.sealed.push_back(old);
@@ -634,7 +694,13 @@ impl Wal {
             if end > up_to {
                 break;
             }
-            match fs::remove_file(&first.path) {
+            // A file that is small is not worth keeping.
+            let most = if first.bytes >= self.limits.segment_bytes {
+                self.limits.spare_segments
+            } else {
+                0
+            };
+            match self.spares.keep(&first.path, most) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(io_error(first.path.display().to_string())(error));
                 }
@@ -643,8 +709,14 @@ impl Wal {
             self.sealed_bytes -= first.bytes;
             self.sealed.pop_front();
         }
+        self.tidy();
         self.show();
         Ok(())
+    }
+
+    /// Removes spare files that waited for too long. Costs nothing where there are none.
+    pub fn tidy(&mut self) {
+        self.spares.expire(&self.limits);
     }
 
     fn show(&mut self) {
@@ -653,17 +725,33 @@ impl Wal {
     }
 }
 
-/// A new file of the log.
-fn create(directory: &Path, start: u64, limits: &WalLimits) -> Result<(Segment, Arc<File>)> {
+/// A new file of the log. A spare one gets its new name after its new head is on disk: under the old
+/// head it would be taken for damaged.
+fn create(
+    directory: &Path,
+    start: u64,
+    limits: &WalLimits,
+    spares: &mut Spares,
+) -> Result<(Segment, Arc<File>)> {
     let path = directory.join(segment_name(start));
     let error = || io_error(path.display().to_string());
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o640)
-        .open(&path)
-        .map_err(error())?;
+    let reused = spares.0.pop_front().and_then(|(spare, _)| {
+        let file = OpenOptions::new().write(true).open(&spare).ok()?;
+        Some((spare, file))
+    });
+    let (made_at, file) = match reused {
+        Some(reused) => reused,
+        None => {
+            let file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o640)
+                .open(&path)
+                .map_err(error())?;
+            (path.clone(), file)
+        }
+    };
     let made = (|| -> io::Result<()> {
         // Room is taken now, so that a full disk shows here and not when it is too late to say so
         // (delayed allocation). Not every file system can.
@@ -673,9 +761,13 @@ fn create(directory: &Path, start: u64, limits: &WalLimits) -> Result<(Segment, 
         }
         write_all(&file, &[&file_header(start, now_us())], 0)?;
         file.sync_data()?;
+        if made_at != path {
+            fs::rename(&made_at, &path)?;
+        }
         File::open(directory)?.sync_all()
     })();
     if let Err(cause) = made {
+        let _ = fs::remove_file(&made_at);
         let _ = fs::remove_file(&path);
         return Err(error()(cause));
     }
@@ -1041,6 +1133,50 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_written_again_shows_nothing_of_what_it_held() {
+        let folder = tempfile::tempdir().unwrap();
+        let limits = WalLimits {
+            max_bytes: 1 << 20,
+            ..small()
+        };
+        let (mut wal, _) = Wal::open(folder.path(), &limits, 0, &Metrics::default()).unwrap();
+        let files = || {
+            let names = fs::read_dir(folder.path()).unwrap();
+            names
+                .map(|e| e.unwrap().file_name().into_string().unwrap())
+                .collect::<Vec<_>>()
+        };
+        for i in 0..200 {
+            if wal.due() {
+                wal.rotate().unwrap();
+            }
+            wal.append(&batch(i, 100), false).unwrap();
+            let spares = files().iter().filter(|f| f.ends_with(".spare")).count();
+            assert!(spares <= 2);
+            if i % 40 == 39 {
+                wal.release(wal.position()).unwrap();
+                // As after a kill: what follows the last record is what the file held before.
+                let (found, replayed) = numbers(folder.path(), 0);
+                assert!(found.iter().all(|(n, _)| *n <= i) && found.len() < 40);
+                assert_eq!((replayed.damaged, replayed.end), (0, wal.position()));
+            }
+        }
+        drop(wal);
+        let (mut wal, position) = Wal::open(folder.path(), &limits, 0, &Metrics::default()).unwrap();
+        wal.append(&batch(200, 1), false).unwrap();
+        let (found, replayed) = numbers(folder.path(), 0);
+        assert_eq!(found.last().map(|(n, _)| *n), Some(200));
+        assert!(replayed.end > position);
+        // Those that nobody writes again do not stay.
+        wal.set_limits(&WalLimits {
+            segment_seconds: 0,
+            ..limits
+        });
+        wal.tidy();
+        assert!(!files().iter().any(|f| f.ends_with(".spare")));
+    }
+
+    #[test]
     fn one_process_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
         let _held = Wal::take_lock(folder.path()).unwrap();
@@ -1127,7 +1263,7 @@ mod tests {
             let (found, replayed) = numbers(folder.path(), 0);
             let whole = positions.iter().filter(|p| **p <= at as u64).count();
             prop_assert_eq!(found.len(), whole);
-            prop_assert!(replayed.damaged > 0);
+            prop_assert!(replayed.tail > 0);
         }
     }
 }
