@@ -44,6 +44,17 @@ METRICS: dict[str, tuple[str, str]] = {
     ),
     "seismolog_kernel_dropped_total": ("counter", "Datagrams that the kernel dropped; label source."),
     "seismolog_udp_buffer_bytes": ("gauge", "Receive buffer that the kernel granted; label source."),
+    "seismolog_followed_files": ("gauge", "Files that are followed now."),
+    "seismolog_refused_files_total": (
+        "counter",
+        "Times that a file was not followed: [live] followed_files.",
+    ),
+    "seismolog_rotations_total": ("counter", "Rotations of followed files that were seen."),
+    "seismolog_rotated_bytes_recovered_total": (
+        "counter",
+        "Bytes read from rotated files because their end had not been read before.",
+    ),
+    "seismolog_journalctl_starts_total": ("counter", "Starts of journalctl."),
     "seismolog_queue_bytes": ("gauge", "Fill of a queue; label queue."),
     "seismolog_queue_bound_bytes": ("gauge", "Room of a queue; label queue."),
     "seismolog_queue_waits_total": ("counter", "Times that a feeder waited for a full queue; label queue."),
@@ -62,7 +73,10 @@ METRICS: dict[str, tuple[str, str]] = {
     "seismolog_wal_sync_microseconds_total": ("counter", "How long they took."),
     "seismolog_wal_durable_position": ("gauge", "Position up to which the log is on disk."),
     "seismolog_wal_errors_total": ("counter", "Writes and flushes that failed and were tried again."),
-    "seismolog_wal_cut_bytes_total": ("counter", "Bytes of half-written records cut off at the start."),
+    "seismolog_wal_cut_bytes_total": (
+        "counter",
+        "Bytes cut off at the start: half a record, or what a file written again held before.",
+    ),
     "seismolog_wal_damaged_bytes_total": ("counter", "Bytes of damaged records skipped in a replay."),
     # -- counting
     "seismolog_counted_lines_total": ("counter", "Lines counted."),

@@ -118,7 +118,7 @@ fn receive(lines: usize, directory: &Path) -> Outcome<Measured> {
                 Popped::Some(logged) => {
                     counted += logged.lines as usize;
                     if logged.position % 64 == 0 {
-                        intake.release(logged.position.saturating_sub(256 << 20));
+                        intake.release(logged.position.saturating_sub(64 << 20));
                     }
                     intake.spare().give(logged.bytes);
                 }

@@ -196,7 +196,7 @@ impl Default for WalLimits {
             segment_seconds: 3600,
             max_bytes: 4 << 30,
             sync_interval_ms: 1000,
-            spare_segments: 2,
+            spare_segments: 4,
         }
     }
 }
