@@ -107,6 +107,8 @@ fn drop_nothing(rows: &mut Rows) {
 fn options() -> Options {
     Options {
         state: true,
+        details: true,
+        detail_minutes: 60,
         inside: vec![seismolog_core::count::address::Prefix::parse("10.0.0.0/8").expect("valid")],
         ..Options::default()
     }
@@ -356,4 +358,149 @@ proptest! {
         let saved = Saved { head: bytes.clone(), blobs: vec![bytes.as_slice().into()] };
         let _ = Worker::restore(&s.options, &s.limits, &s.live, &saved, true);
     }
+}
+
+/// Counts of `traffic` by start (minutes after the beginning) and source.
+fn sums(worker: &mut Worker, now: i64, sums: &mut BTreeMap<(i64, u32), u64>) {
+    let round = worker.round(now, 0, false);
+    if round.is_empty() {
+        return;
+    }
+    for part in &round.parts {
+        let mut fresh: BTreeMap<(i64, u32), u64> = BTreeMap::new();
+        for row in &part.traffic {
+            *fresh
+                .entry((row.key.minute - BEGINS[0] / 60, part.source))
+                .or_default() += row.count;
+        }
+        sums.extend(fresh);
+    }
+}
+
+fn query(at: i64, client: &str) -> String {
+    format!(
+        "{} ns1 named[7]: client {client}#53: query: a.example IN A +\n",
+        stamp(at, true)
+    )
+}
+
+#[test]
+fn what_comes_when_its_minute_was_let_go_is_counted_in_a_set_of_its_own() {
+    let s = setting(ZONE);
+    let mut worker = Worker::live(&s.options, &s.limits, &s.live);
+    let mut found = BTreeMap::new();
+    for minute in 0..200 {
+        let now = BEGINS[0] + minute * 60;
+        worker.receive(0, now * 1_000_000, query(now, "10.0.0.1").as_bytes());
+        sums(&mut worker, now, &mut found);
+    }
+    // Within the hour: the minute itself. Later: a late set, the same for an hour, whatever the minute.
+    let now = BEGINS[0] + 200 * 60;
+    for minute in [150, 30, 30, 31] {
+        worker.receive(
+            0,
+            now * 1_000_000,
+            query(BEGINS[0] + minute * 60, "10.0.0.2").as_bytes(),
+        );
+    }
+    sums(&mut worker, now, &mut found);
+    assert_eq!(found.get(&(150, 0)), Some(&2));
+    assert_eq!((found.get(&(30, 0)), found.get(&(30, 1))), (Some(&1), Some(&2)));
+    assert_eq!(found.get(&(31, 1)), Some(&1));
+    assert_eq!(worker.full_tally().shed.get("late"), Some(&2));
+    for minute in 201..300 {
+        let now = BEGINS[0] + minute * 60;
+        worker.receive(0, now * 1_000_000, query(now, "10.0.0.1").as_bytes());
+        sums(&mut worker, now, &mut found);
+    }
+    let now = BEGINS[0] + 300 * 60;
+    worker.receive(
+        0,
+        now * 1_000_000,
+        query(BEGINS[0] + 30 * 60, "10.0.0.2").as_bytes(),
+    );
+    sums(&mut worker, now, &mut found);
+    assert_eq!(found.get(&(30, 2)), Some(&1), "the next set");
+    assert_eq!(found.get(&(30, 1)), Some(&2), "what was told stays");
+    // All but the last three minutes, which have not closed.
+    assert_eq!(found.values().sum::<u64>(), 299 + 5 - 3);
+}
+
+#[test]
+fn a_flood_of_clients_takes_up_the_room_for_minutes_only() {
+    let mut s = setting(ZONE);
+    s.limits.clients = 1000;
+    let mut worker = Worker::live(&s.options, &s.limits, &s.live);
+    let flood: String = (0..20_000)
+        .map(|i| query(BEGINS[0], &format!("172.16.{}.{}", i / 250, i % 250)))
+        .collect();
+    worker.receive(0, BEGINS[0] * 1_000_000, flood.as_bytes());
+    assert!(worker.clients.shed > 18_000);
+    for minute in 0..30 {
+        let now = BEGINS[0] + minute * 60;
+        let client = format!("10.0.{minute}.1");
+        worker.receive(0, now * 1_000_000, query(now, &client).as_bytes());
+        worker.round(now, 0, false);
+    }
+    assert!(worker.clamped_and_renewed().1 > 0);
+    let top = worker.top(100, 5, BEGINS[0] + 29 * 60);
+    let known: Vec<_> = top.clients.iter().filter_map(|c| c.client.as_deref()).collect();
+    for minute in 25..30 {
+        let client = format!("10.0.{minute}.1");
+        assert!(known.contains(&client.as_str()), "{known:?}");
+    }
+}
+
+#[test]
+fn a_fast_clock_makes_nobody_late() {
+    let s = setting(ZONE);
+    let mut worker = Worker::live(&s.options, &s.limits, &s.live);
+    let mut found = BTreeMap::new();
+    let begin = BEGINS[0];
+    // Source 1 writes for the same server four minutes ahead.
+    for second in 0..600 {
+        let now = begin + second;
+        worker.receive(0, now * 1_000_000, query(now - 20, "10.0.0.1").as_bytes());
+        worker.receive(1, now * 1_000_000, query(now + 240, "10.0.0.2").as_bytes());
+        let round = worker.round(now, 0, false);
+        for part in &round.parts {
+            for row in &part.traffic {
+                let minute = row.key.minute - begin / 60;
+                *found.entry(minute).or_insert(0) += 1;
+                // Only what the fast one alone has written to may close before the clock says so.
+                assert!(minute * 60 + 60 + 120 <= second + 240, "{minute} at {second}");
+            }
+        }
+    }
+    assert_eq!(worker.clamped_and_renewed().0, 0);
+    // The slow source's last closed minute was told; lines that came after the fast one closed it told it again.
+    assert!(found.contains_key(&6), "{found:?}");
+}
+
+#[test]
+fn the_hour_that_comes_twice_is_told_apart_as_in_an_archive() {
+    let mut s = setting("Europe/Berlin");
+    s.options.details = false;
+    // 2002-10-26 23:30 UTC, 01:30 in Berlin; at 01:00 UTC the clock goes back from 03:00 to 02:00.
+    let begin = 1_035_675_000;
+    let zone = Zone::new("Europe/Berlin").expect("a zone");
+    let came: Vec<Came> = (0..360)
+        .map(|i| {
+            let now = begin + i * 30;
+            let local = zone.to_local(now - i % 7);
+            let line = format!(
+                "Oct 27 {:02}:{:02}:{:02} ns1 named[7]: client 10.0.0.{}#53: query: a.example IN A +",
+                local.rem_euclid(86_400) / 3600,
+                local / 60 % 60,
+                local % 60,
+                i % 5
+            );
+            (0, now, line)
+        })
+        .collect();
+    let expected = archive(&texts(&came), &s.options, &s.limits, "Europe/Berlin", 2002);
+    let (rows, _) = live(&came, &s, &[50, 100, 150, 200, 250], &[120, 240]);
+    assert!(rows == expected, "{}", differences(&rows, &expected));
+    let starts = |rows: &Rows| rows.keys().filter(|k| k.0 == "traffic").count();
+    assert_eq!(starts(&rows), 180);
 }

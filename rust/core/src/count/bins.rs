@@ -102,6 +102,26 @@ pub struct Asked {
     pub what: u32,
 }
 
+impl Asked {
+    /// Number by which equal ones stand together, those of one name side by side.
+    #[inline]
+    #[must_use]
+    pub fn order(&self) -> u128 {
+        u128::from(self.hash) << 64 | u128::from(self.row) << 32 | u128::from(self.what >> 28)
+    }
+
+    /// Adds an equal one's times, if there is room for them.
+    #[inline]
+    pub fn add(&mut self, other: &Asked) -> bool {
+        let sum = (other.what & ASKED_MOST) + (self.what & ASKED_MOST);
+        let fits = sum <= ASKED_MOST;
+        if fits {
+            self.what = (self.what & !ASKED_MOST) | sum;
+        }
+        fits
+    }
+}
+
 /// Largest count that one [`Asked`] can hold.
 pub const ASKED_MOST: u32 = (1 << 28) - 1;
 
@@ -117,6 +137,10 @@ pub struct OpenBin {
     pub level: u8,
     /// Length of `asked` at which it is folded.
     fold_at: usize,
+    /// How many of `asked` the details know; they stand in front, folded.
+    pub digested: usize,
+    /// Queries are kept past the level until the details know them.
+    pub detailed: bool,
     /// A counter stood at its largest value.
     pub saturated: bool,
     /// How far it has been told, where lines are counted as they come.
@@ -200,6 +224,8 @@ impl OpenBin {
             asked: Vec::new(),
             level: 0,
             fold_at: FOLD_FROM,
+            digested: 0,
+            detailed: false,
             saturated: false,
             told: Told::default(),
         }
@@ -213,11 +239,12 @@ impl OpenBin {
         (at, &mut table.rows[at])
     }
 
-    /// Writes a query down.
+    /// Writes a query down; whether it is time to fold.
     #[inline(always)]
-    pub fn ask(&mut self, hash: u64, row: usize, query_type: QueryType, times: u32, most: usize) {
-        if self.level != 0 && !name_kept(hash, self.level) {
-            return;
+    #[must_use]
+    pub fn ask(&mut self, hash: u64, row: usize, query_type: QueryType, times: u32) -> bool {
+        if self.level != 0 && !self.detailed && !name_kept(hash, self.level) {
+            return false;
         }
         let mut left = times;
         loop {
@@ -232,26 +259,25 @@ impl OpenBin {
                 break;
             }
         }
-        if self.asked.len() >= self.fold_at {
-            self.fold(most);
-        }
+        self.asked.len() >= self.fold_at
     }
 
-    /// Adds equal (name, client, type) together, and raises the level while more than `most` are left.
+    /// Adds equal (name, client, type) together, and raises the level while more than `most` are left. The details
+    /// must know all of them (see [`super::detail::Detail::digest`]).
     #[cold]
     pub fn fold(&mut self, most: usize) {
-        self.asked.sort_unstable_by_key(|a| (a.hash, a.row, a.what >> 28));
+        // What was folded before is in order, and so may be the rest: a sort that looks for runs merges them.
+        self.asked.sort_by_key(Asked::order);
         self.asked.dedup_by(|later, first| {
-            let same =
-                later.hash == first.hash && later.row == first.row && later.what >> 28 == first.what >> 28;
-            let sum = (later.what & ASKED_MOST) + (first.what & ASKED_MOST);
-            if same && sum <= ASKED_MOST {
-                first.what = (first.what & !ASKED_MOST) | sum;
-                true
-            } else {
-                false
-            }
+            let same = later.hash >> 32 == first.hash >> 32
+                && later.row == first.row
+                && later.what >> 28 == first.what >> 28;
+            same && first.add(later)
         });
+        let level = self.level;
+        if level > 0 {
+            self.asked.retain(|a| name_kept(a.hash, level));
+        }
         while self.asked.len() > most.max(1) && self.level < 31 {
             self.level += 1;
             let level = self.level;
@@ -259,6 +285,7 @@ impl OpenBin {
             self.asked.truncate(keep);
         }
         self.fold_at = (self.asked.len() * 2).max(FOLD_FROM);
+        self.digested = self.asked.len();
     }
 
     /// Gives back the memory that only a busy bin needs.
@@ -303,9 +330,8 @@ impl OpenBin {
                 .filter(|a| name_kept(a.hash, level))
                 .filter_map(|a| map.get(a.row as usize).map(|&row| Asked { row, ..*a })),
         );
-        if self.asked.len() >= self.fold_at {
-            self.fold(most);
-        }
+        // Both parts have been digested: what is here stands in front, in order.
+        self.fold(most);
     }
 }
 

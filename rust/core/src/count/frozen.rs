@@ -92,7 +92,7 @@ pub fn take_client(from: &mut &[u8], clients: &mut Interner) -> Option<u32> {
     Some(clients.take_in(client))
 }
 
-/// The bin as bytes. Its queries are folded.
+/// The bin as bytes. Its queries are folded; the details know them.
 pub fn freeze(bin: &mut OpenBin, clients: &Interner, names_most: usize) -> Vec<u8> {
     bin.fold(names_most);
     let mut out = Vec::with_capacity(64 + bin.asked.len() * 7);
@@ -172,6 +172,7 @@ pub fn thaw(bytes: &[u8], key: BinKey, told: Told, clients: &mut Interner) -> Op
             what: u32::try_from((what & 0xf) << 28 | what >> 4).ok()?,
         });
     }
+    bin.digested = asked.len();
     bin.asked = asked;
     from.is_empty().then_some(bin)
 }
@@ -196,7 +197,7 @@ mod tests {
             let (at, row) = bin.row(Kind::DnsQuery, id, known);
             row.count += 3;
             row.types[QueryType::Mx as usize] += 3;
-            bin.ask(u64::from(id + 1) << 40, at, QueryType::Mx, 3, 100);
+            assert!(!bin.ask(u64::from(id + 1) << 40, at, QueryType::Mx, 3));
             let (_, row) = bin.row(Kind::SmtpSent, id, known);
             row.count = u32::MAX;
             row.recipients = 5;

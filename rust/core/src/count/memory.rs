@@ -141,6 +141,14 @@ impl Memory {
             .flat_map(|(id, list)| list.into_iter().map(move |h| (id, h)))
     }
 
+    /// Adds the details of all held events.
+    pub fn collect_detailed<'a>(&'a mut self, into: &mut Vec<&'a mut Detailed>) {
+        into.extend(self.halves.values_mut().flatten().filter_map(|half| match half {
+            Half::Held(held) => Some(&mut held.detailed),
+            Half::Cancel(_) => None,
+        }));
+    }
+
     /// Everything that waits, by identifier.
     pub fn all(&self) -> impl Iterator<Item = (u64, &[Half])> {
         self.halves.iter().map(|(id, list)| (*id, list.as_slice()))

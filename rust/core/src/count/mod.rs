@@ -23,6 +23,20 @@ pub mod worker;
 
 use address::Prefix;
 
+/// The name of a counter that was read back: the program's own, which are few, made as lasting once each.
+pub(crate) fn lasting(name: String) -> &'static str {
+    use std::collections::BTreeSet;
+    use std::sync::{Mutex, PoisonError};
+    static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = names.get(name.as_str()) {
+        return known;
+    }
+    let name: &'static str = Box::leak(name.into_boxed_str());
+    names.insert(name);
+    name
+}
+
 /// What is counted. Less is faster.
 #[derive(Clone, Debug)]
 #[expect(

@@ -98,6 +98,8 @@ struct Waiting<'b> {
     stream: usize,
     client_hash: u64,
     spelling: &'b [u8],
+    /// The name that a query asks for.
+    name: &'b [u8],
     event: Counted,
 }
 
@@ -160,8 +162,11 @@ pub struct Worker {
     tags: TagCache,
     scratch: Scratch,
     need_client: bool,
-    /// Events are counted one line behind; not where details need what a line says beside its client.
+    /// Events are counted one line behind; not those of which the details need what a line says beside its client
+    /// and name.
     behind: bool,
+    /// Names are written down.
+    names: bool,
     detail: Option<Box<Detail>>,
     /// What only lines as they come need.
     live: Option<Box<live::Present>>,
@@ -203,7 +208,8 @@ impl Worker {
             tags: TagCache::default(),
             scratch: Scratch::default(),
             need_client: options.clients || options.details || !options.inside.is_empty(),
-            behind: !options.details && (options.clients || !options.inside.is_empty()),
+            behind: options.clients || options.details || !options.inside.is_empty(),
+            names: options.names || options.details,
             detail: options.details.then(|| Box::new(Detail::new(options, limits))),
             live: None,
         }
@@ -324,17 +330,17 @@ impl Worker {
                     }
                     let client_hash = self.clients.hash(client);
                     self.clients.prefetch(client_hash);
-                    let hash = if self.options.names {
-                        name_hash(name).max(1)
-                    } else {
-                        0
-                    };
+                    let hash = if self.names { name_hash(name).max(1) } else { 0 };
+                    if let Some(detail) = &self.detail {
+                        detail.prefetch(hash);
+                    }
                     self.count_waiting(waiting);
                     self.matched += 1;
                     *waiting = Some(Waiting {
                         stream,
                         client_hash,
                         spelling: client,
+                        name,
                         event: Counted {
                             kind: Kind::DnsQuery,
                             client: NONE,
@@ -346,7 +352,11 @@ impl Worker {
                     return;
                 }
                 match dialect.parse(found.program, found.pid, found.message) {
-                    Verdict::Event(event) if event.memory == Relation::None && self.behind => {
+                    Verdict::Event(event)
+                        if event.memory == Relation::None
+                            && self.behind
+                            && (self.detail.is_none() || event.kind == Kind::DnsQuery) =>
+                    {
                         let client_hash = self.clients.hash(event.client);
                         self.clients.prefetch(client_hash);
                         let hash = self.name_of(&event);
@@ -356,6 +366,7 @@ impl Worker {
                             stream,
                             client_hash,
                             spelling: event.client,
+                            name: event.name,
                             event: Counted {
                                 kind: event.kind,
                                 client: NONE,
@@ -386,6 +397,15 @@ impl Worker {
             if event.kind == Kind::SmtpAccepted && self.clients.known(event.client).reinjection {
                 event.kind = Kind::SmtpReinjected;
             }
+            self.make_room();
+            if let Some(detail) = &mut self.detail {
+                // Only DNS queries wait where details are counted.
+                let detailed = Detailed::Query(detail.query(w.name, event.hash, event.query_type));
+                detail.set_last(w.stream as u32, detailed);
+                if event.query_type == QueryType::Ptr {
+                    self.count_detail(w.stream, event.client, detailed, 1);
+                }
+            }
             self.count(w.stream, event, 1);
             self.streams[w.stream].last = Some(Last::Event(event));
         }
@@ -394,7 +414,7 @@ impl Worker {
     /// The identity of the name that a query asks for; 0 where names are not counted or none is told.
     #[inline(always)]
     fn name_of(&self, event: &Event<'_>) -> u64 {
-        let named = self.options.names && event.kind == Kind::DnsQuery && !event.name.is_empty();
+        let named = self.names && event.kind == Kind::DnsQuery && !event.name.is_empty();
         if named { name_hash(event.name).max(1) } else { 0 }
     }
 
@@ -564,6 +584,7 @@ impl Worker {
 
     fn open_bin(&mut self, key: BinKey) -> usize {
         let mut bin = OpenBin::new(key);
+        bin.detailed = self.detail.is_some();
         bin.asked = self.pool.asked();
         let at = match self.free.pop() {
             Some(at) => {
@@ -642,6 +663,7 @@ impl Worker {
     }
 
     fn seal_bin(&mut self, mut bin: OpenBin) {
+        self.digest_bin(&mut bin);
         if bin.asked.len() > self.limits.names_per_bin {
             bin.fold(self.limits.names_per_bin);
         }
@@ -744,6 +766,7 @@ impl Worker {
             hash,
             recipients: event.recipients,
         };
+        self.make_room();
         let detailed = match &mut self.detail {
             Some(detail) => {
                 let detailed = detail.read(event, kind);
@@ -771,7 +794,74 @@ impl Worker {
             if table.is_none() {
                 *table = Some(self.pool.table());
             }
-            add(bin, event, times, clients, self.limits.names_per_bin);
+            if add(bin, event, times, clients) {
+                self.fold(at);
+            }
+        }
+    }
+
+    /// Folds the names of a bin, which the details know then.
+    #[cold]
+    #[inline(never)]
+    fn fold(&mut self, at: usize) {
+        self.digest(at);
+        if let Some(Some(bin)) = self.bins.get_mut(at) {
+            bin.fold(self.limits.names_per_bin);
+        }
+    }
+
+    /// Tells the details of the names that a bin has written down.
+    fn digest(&mut self, at: usize) {
+        if self.detail.is_some()
+            && let Some(mut bin) = self.bins.get_mut(at).and_then(Option::take)
+        {
+            self.digest_bin(&mut bin);
+            self.bins[at] = Some(bin);
+        }
+    }
+
+    fn digest_bin(&mut self, bin: &mut OpenBin) {
+        let key = self.key_of_details(bin.key);
+        if let Some(detail) = &mut self.detail {
+            detail.digest(key, bin, &self.clients);
+        }
+    }
+
+    /// Where the details count the names of a bin.
+    fn key_of_details(&self, key: BinKey) -> BinKey {
+        match &self.live {
+            // A bin is a server's; the details count by stream.
+            Some(live) => BinKey {
+                stream: live.stream_of(key.stream),
+                ..key
+            },
+            None => key,
+        }
+    }
+
+    /// Digests every bin.
+    fn digest_all(&mut self) {
+        if self.detail.is_some() {
+            for at in 0..self.bins.len() {
+                self.digest(at);
+            }
+        }
+    }
+
+    /// Makes room for what the next name looks like.
+    #[inline(always)]
+    fn make_room(&mut self) {
+        if self.detail.as_ref().is_some_and(|d| d.is_full()) {
+            self.forget_looks();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn forget_looks(&mut self) {
+        self.digest_all();
+        if let Some(detail) = &mut self.detail {
+            detail.forget_looks();
         }
     }
 
@@ -867,9 +957,17 @@ impl Worker {
         match self.streams[stream].last {
             Some(Last::Event(event)) => {
                 self.matched += 1;
+                self.make_room();
+                let detailed = match &mut self.detail {
+                    Some(detail) => {
+                        let detailed = detail.last(stream as u32);
+                        detail.recall(event.hash, detailed);
+                        detailed
+                    }
+                    None => Detailed::Nothing,
+                };
                 self.count(stream, event, times);
-                if let Some(detail) = &self.detail {
-                    let detailed = detail.last(stream as u32);
+                if self.detail.is_some() {
                     self.count_detail(stream, event.client, detailed, times);
                 }
             }
@@ -895,6 +993,8 @@ impl Worker {
 
     /// Joins the part of the source that follows this one.
     pub fn join(&mut self, mut later: Worker) -> Joined {
+        self.digest_all();
+        later.digest_all();
         let year_shift = self.years.shift_for(&later.years) * YEAR_MINUTES;
         // Streams of the later part under this part's numbers, and how their bins move.
         let mut map = Vec::with_capacity(later.streams.len());
@@ -923,10 +1023,15 @@ impl Worker {
             match self.streams[key.stream as usize].last {
                 Some(Last::Event(event)) => {
                     self.matched += 1;
+                    self.make_room();
                     let at = self.bin_at(key);
                     let clients = self.clients.len();
+                    if let Some(detail) = &mut self.detail {
+                        detail.recall(event.hash, detail.last(key.stream));
+                    }
                     if let Some(bin) = &mut self.bins[at] {
-                        add(bin, event, repeat.times, clients, self.limits.names_per_bin);
+                        let _ = add(bin, event, repeat.times, clients);
+                        self.fold(at);
                     }
                     if let Some(detail) = &mut self.detail {
                         let detailed = detail.last(key.stream);
@@ -1050,7 +1155,9 @@ impl Worker {
             return at;
         }
         let at = self.bins.len();
-        self.bins.push(Some(OpenBin::new(key)));
+        let mut bin = OpenBin::new(key);
+        bin.detailed = self.detail.is_some();
+        self.bins.push(Some(bin));
         s.open.insert((key.segment, key.minute), at);
         self.open += 1;
         at
@@ -1082,8 +1189,9 @@ fn minute_of(clock: Clock, minute: i64, years: &Years) -> i64 {
     }
 }
 
+/// Counts an event in a bin; whether it is time to fold its names.
 #[inline(always)]
-fn add(bin: &mut OpenBin, event: Counted, times: u32, clients: usize, names_most: usize) {
+fn add(bin: &mut OpenBin, event: Counted, times: u32, clients: usize) -> bool {
     let (at, row) = bin.row(event.kind, event.client, clients);
     let mut over = false;
     let mut plus = |to: &mut u32, n: u32| {
@@ -1100,9 +1208,7 @@ fn add(bin: &mut OpenBin, event: Counted, times: u32, clients: usize, names_most
     if over {
         bin.saturated = true;
     }
-    if event.hash != 0 {
-        bin.ask(event.hash, at, event.query_type, times, names_most);
-    }
+    event.hash != 0 && bin.ask(event.hash, at, event.query_type, times)
 }
 
 fn identifier(server: &str, dialect: Dialect, kind: Kind, id: &[u8]) -> u64 {

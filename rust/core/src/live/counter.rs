@@ -27,7 +27,7 @@ use super::queue::{Popped, lock};
 use super::snapshot::{self, Snapshot};
 use crate::count::address::Prefix;
 use crate::count::worker::{LiveOptions, Round, Top, Worker};
-use crate::count::{Limits, Options, table};
+use crate::count::{Limits, Options, detail, table};
 use crate::domain::Suffixes;
 use crate::error::{Error, Result};
 use crate::syslog::time::Zone;
@@ -104,7 +104,7 @@ impl Default for CountingConfig {
     }
 }
 
-/// Clients known to a live worker: fewer than to an archive's, since the table is renewed.
+/// Clients known to a live worker, at most: fewer than to an archive's, since the table is renewed.
 const LIVE_CLIENTS: usize = 1 << 18;
 
 fn option(option: &'static str) -> impl FnOnce(String) -> Error {
@@ -145,6 +145,7 @@ impl CountingConfig {
         for (name, value) in &self.limits {
             limits.set(name, *value).map_err(option("limits"))?;
         }
+        limits.clients = limits.clients.min(LIVE_CLIENTS);
         let live = LiveOptions {
             zone: self
                 .timezone
@@ -639,6 +640,22 @@ pub fn tables(mut round: Round, options: &Options) -> Result<Vec<Told>> {
         }
     }
     let mut told = Vec::new();
+    let details = round.take_details()?;
+    for (at, name) in detail::TABLES.into_iter().enumerate() {
+        let batches: Vec<_> = details
+            .iter()
+            .filter_map(|tables| tables.get(at))
+            .filter(|batch| batch.num_rows() > 0)
+            .cloned()
+            .collect();
+        if let Some(batch) = batches.first() {
+            told.push(Told {
+                name,
+                schema: batch.schema(),
+                batches,
+            });
+        }
+    }
     for (name, schema, batches) in [
         ("client_traffic", table::client_schema(options, true), clients),
         ("traffic", table::traffic_schema(options), traffic),

@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::batch::Logged;
 use super::closed::{ClosedFile, ClosedLog};
 use super::counter::{Closer, Counter, CountingConfig, Shared, WAITING};
 use super::intake::{self, Intake, IntakeState};
@@ -25,6 +26,8 @@ use super::snapshot;
 use crate::count::worker::{Top, Worker};
 use crate::error::{Error, Result};
 
+/// Batches between the thread that reads the log and the one that counts, at a start.
+const REPLAYING: usize = 32;
 /// How long [`Engine::top`] waits for the counting thread.
 const TOP_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -128,19 +131,33 @@ impl Engine {
             }
         };
         let revision = told.max(closed.last());
-        let mut position = from;
-        let recovered = intake::recover(
-            &intake_config,
-            from,
-            &state,
-            revision.max(from),
-            &self.metrics,
-            |logged| {
-                worker.receive(logged.source, logged.received_us, &logged.bytes);
-                position = logged.position;
-                Ok(())
-            },
-        )?;
+        // One thread reads and checks the log while another counts.
+        let (sender, receiver) = sync_channel::<Logged>(REPLAYING);
+        let (recovered, counted) = std::thread::scope(|scope| {
+            let counting = scope.spawn(move || {
+                let mut position = from;
+                for logged in receiver {
+                    worker.receive(logged.source, logged.received_us, &logged.bytes);
+                    position = logged.position;
+                }
+                (worker, position)
+            });
+            let recovered = intake::recover(
+                &intake_config,
+                from,
+                &state,
+                revision.max(from),
+                &self.metrics,
+                |logged| sender.send(std::mem::take(logged)).map_err(|_| not_running()),
+            );
+            drop(sender);
+            (recovered, counting.join())
+        });
+        let (worker, position) = match counted {
+            Ok(counted) => counted,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        let recovered = recovered?;
         let started = Started {
             replayed_lines: recovered.lines,
             seconds: begun.elapsed().as_secs_f64(),

@@ -45,7 +45,7 @@ impl Part {
 }
 
 /// Counts of one account.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Account {
     parts: [i64; 3],
     clients: Counts,
@@ -118,11 +118,17 @@ pub fn schema() -> SchemaRef {
     ])
 }
 
-/// A batch of the rows of all hours.
+/// A batch of the rows of all hours; `nothing`: also those that have become nothing.
 ///
 /// # Errors
 /// [`crate::error::Error::Table`] if the columns do not fit together, which would be a bug.
-pub fn rows(hours: Binned<u32, Account>, names: &Names, source: u32, sizes: &Sizes) -> Result<RecordBatch> {
+pub fn rows(
+    hours: Binned<u32, Account>,
+    names: &Names,
+    source: u32,
+    sizes: &Sizes,
+    nothing: bool,
+) -> Result<RecordBatch> {
     let mut places = Places::default();
     let mut account = Vec::new();
     let mut parts: [Vec<u64>; 3] = Default::default();
@@ -130,7 +136,7 @@ pub fn rows(hours: Binned<u32, Account>, names: &Names, source: u32, sizes: &Siz
     for (place, rows) in hours {
         for (id, row) in rows {
             // A login that another line took back leaves a row of nothing.
-            if row.parts.iter().all(|&n| n <= 0) {
+            if !nothing && row.parts.iter().all(|&n| n <= 0) {
                 continue;
             }
             places.push(place);

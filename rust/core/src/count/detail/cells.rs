@@ -2,20 +2,37 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::count::bins::BinKey;
 
 /// Cells behind the newest of a stream that keep the memory to grow.
 const WARM_CELLS: i64 = 2;
 
-/// Stream, segment, and number of the cell on the stream's clock.
-type CellKey = (u32, u16, i64);
+/// Which cell: of a stream and segment, by its number on the stream's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct CellKey {
+    /// The stream.
+    pub stream: u32,
+    /// The segment of its clock; the number of the late set where lines are counted as they come.
+    pub segment: u16,
+    /// Number of the cell: its first minute divided by the length.
+    pub number: i64,
+}
 
-struct Cell<C> {
-    rows: C,
+/// A cell and how far it has been told.
+#[derive(Default, Serialize, Deserialize)]
+pub struct Cell<C> {
+    /// The rows.
+    pub rows: C,
     /// The earliest minute of an event in it: where the cell stands in time.
     minute: i64,
     /// Nothing was added since its memory was given back.
     cool: bool,
+    /// Something was counted since it was told last.
+    pub changed: bool,
+    /// It was told before.
+    pub told: bool,
 }
 
 /// Where the lines of a stream are counted now.
@@ -30,6 +47,7 @@ struct Current {
 pub struct Cells<C> {
     minutes: i64,
     cells: Vec<Cell<C>>,
+    free: Vec<usize>,
     index: BTreeMap<CellKey, usize>,
     current: Vec<Option<Current>>,
 }
@@ -41,9 +59,16 @@ impl<C: Default> Cells<C> {
         Cells {
             minutes: minutes.max(1),
             cells: Vec::new(),
+            free: Vec::new(),
             index: BTreeMap::new(),
             current: Vec::new(),
         }
+    }
+
+    /// Length of a cell in minutes.
+    #[must_use]
+    pub fn minutes(&self) -> i64 {
+        self.minutes
     }
 
     /// The cell of a minute, which is made if needed. `cool` is called on the cells well behind a new one.
@@ -53,22 +78,28 @@ impl<C: Default> Cells<C> {
             Some(Some(now)) if now.minute == key.minute && now.segment == key.segment => now.cell,
             _ => self.turn(key, cool),
         };
-        &mut self.cells[at].rows
+        let cell = &mut self.cells[at];
+        cell.changed = true;
+        &mut cell.rows
     }
 
     #[inline(never)]
     fn turn(&mut self, key: BinKey, cool: impl FnMut(&mut C)) -> usize {
-        let place = (key.stream, key.segment, key.minute.div_euclid(self.minutes));
+        let place = CellKey {
+            stream: key.stream,
+            segment: key.segment,
+            number: key.minute.div_euclid(self.minutes),
+        };
         let at = match self.index.get(&place) {
             Some(&at) => at,
             None => {
-                self.cells.push(Cell {
-                    rows: C::default(),
-                    minute: key.minute,
-                    cool: false,
-                });
-                let at = self.cells.len() - 1;
-                self.index.insert(place, at);
+                let at = self.put(
+                    place,
+                    Cell {
+                        minute: key.minute,
+                        ..Cell::default()
+                    },
+                );
                 self.cool_behind(place, cool);
                 at
             }
@@ -88,13 +119,37 @@ impl<C: Default> Cells<C> {
         at
     }
 
-    fn cool_behind(&mut self, (stream, _, newest): CellKey, mut cool: impl FnMut(&mut C)) {
-        let all = (stream, 0, i64::MIN)..=(stream, u16::MAX, i64::MAX);
-        for ((_, _, cell), &at) in self.index.range(all) {
-            let cell_at = &mut self.cells[at];
-            if *cell < newest - WARM_CELLS && !cell_at.cool {
-                cell_at.cool = true;
-                cool(&mut cell_at.rows);
+    /// Puts a cell in.
+    pub fn put(&mut self, key: CellKey, cell: Cell<C>) -> usize {
+        let at = match self.free.pop() {
+            Some(at) => {
+                self.cells[at] = cell;
+                at
+            }
+            None => {
+                self.cells.push(cell);
+                self.cells.len() - 1
+            }
+        };
+        self.index.insert(key, at);
+        at
+    }
+
+    fn cool_behind(&mut self, newest: CellKey, mut cool: impl FnMut(&mut C)) {
+        let all = CellKey {
+            segment: 0,
+            number: i64::MIN,
+            ..newest
+        }..=CellKey {
+            segment: u16::MAX,
+            number: i64::MAX,
+            ..newest
+        };
+        for (key, &at) in self.index.range(all) {
+            let cell = &mut self.cells[at];
+            if key.number < newest.number - WARM_CELLS && !cell.cool {
+                cell.cool = true;
+                cool(&mut cell.rows);
             }
         }
     }
@@ -102,23 +157,68 @@ impl<C: Default> Cells<C> {
     /// Every cell by stream, segment and time, with a bin that it stands for.
     pub fn into_ordered(self) -> impl Iterator<Item = (BinKey, C)> {
         let mut cells: Vec<Option<Cell<C>>> = self.cells.into_iter().map(Some).collect();
-        self.index
-            .into_iter()
-            .filter_map(move |((stream, segment, _), at)| {
-                let cell = cells.get_mut(at)?.take()?;
-                let key = BinKey {
-                    minute: cell.minute,
-                    segment,
-                    stream,
-                };
-                Some((key, cell.rows))
-            })
+        self.index.into_iter().filter_map(move |(key, at)| {
+            let cell = cells.get_mut(at)?.take()?;
+            let key = BinKey {
+                minute: cell.minute,
+                segment: key.segment,
+                stream: key.stream,
+            };
+            Some((key, cell.rows))
+        })
     }
 
-    /// Every cell by stream, segment and time, with its stream.
-    pub fn each_ordered(&mut self, mut take: impl FnMut(u32, &mut C)) {
-        for ((stream, _, _), &at) in &self.index {
-            take(*stream, &mut self.cells[at].rows);
+    /// Every cell by stream, segment and time.
+    pub fn iter(&self) -> impl Iterator<Item = (CellKey, &Cell<C>)> {
+        self.index.iter().map(|(key, &at)| (*key, &self.cells[at]))
+    }
+
+    /// Every cell, in no order, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Cell<C>> {
+        self.cells.iter_mut()
+    }
+
+    /// A cell.
+    #[must_use]
+    pub fn get(&self, key: CellKey) -> Option<&Cell<C>> {
+        self.index.get(&key).map(|&at| &self.cells[at])
+    }
+
+    /// A cell, to be changed.
+    pub fn get_mut(&mut self, key: CellKey) -> Option<&mut Cell<C>> {
+        self.index.get(&key).map(|&at| &mut self.cells[at])
+    }
+
+    /// Takes a cell out.
+    pub fn remove(&mut self, key: CellKey) -> Option<C> {
+        let at = self.index.remove(&key)?;
+        self.current.clear();
+        self.free.push(at);
+        Some(std::mem::take(&mut self.cells[at]).rows)
+    }
+
+    /// The cells of the same stream and segment before this one, the latest first.
+    pub fn before(&self, key: CellKey) -> impl Iterator<Item = (CellKey, &Cell<C>)> {
+        let first = CellKey {
+            number: i64::MIN,
+            ..key
+        };
+        self.index
+            .range(first..key)
+            .rev()
+            .map(|(key, &at)| (*key, &self.cells[at]))
+    }
+
+    /// Marks the cells of the same stream and segment after this one as changed, if they were told.
+    pub fn change_after(&mut self, key: CellKey) {
+        let last = CellKey {
+            number: i64::MAX,
+            ..key
+        };
+        let after = (std::ops::Bound::Excluded(key), std::ops::Bound::Included(last));
+        for (_, &at) in self.index.range(after) {
+            let cell = &mut self.cells[at];
+            cell.changed |= cell.told;
         }
     }
 }

@@ -5,9 +5,11 @@
 //! once: `label_entropy_sum` over `names_measured`, and `name_length_histogram`, whose index is the length.
 //!
 //! *Intervals.* Time is known by the minute. The interval of each query from the one before of the same
-//! client, domain and server clock is counted in 24 buckets of minutes that leave the usual periods of
-//! programs a bucket of their own; [`INTERVALS`] holds where each begins. The first query of a source has no
-//! interval; that of another hour has, and is counted in the hour in which it ends.
+//! client, domain and server clock, by their minutes and not by the order of lines, is counted in 24 buckets of
+//! minutes that leave the usual periods of programs a bucket of their own; [`INTERVALS`] holds where each begins. A
+//! row keeps the minutes of its cell in which something was asked as bits, and that is all it needs: queries of one
+//! minute have intervals of 0, and minutes those of their distances. The first query of a source has no interval;
+//! that of another hour has, and is counted in the hour in which it ends.
 //!
 //! *Bounds.* `limits.client_domains` pairs a cell: past it the lighter half goes, so that what is heavy over the hour
 //! stays whenever it began (a count can then lack what came before the pair last went). Of each hour and
@@ -17,6 +19,7 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Float64Array, Int32Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, SchemaRef};
+use serde::{Deserialize, Serialize};
 
 use super::Binned;
 use super::batch::{self, Histograms, Places, States};
@@ -39,7 +42,7 @@ fn bucket(minutes: u64) -> usize {
 }
 
 /// A name of a pair.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Asked {
     hash: u32,
     entropy: u16,
@@ -47,7 +50,7 @@ struct Asked {
 }
 
 /// The distinct names of a pair.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Asks {
     level: u8,
     fold_at: u16,
@@ -101,78 +104,42 @@ impl Asks {
     }
 }
 
-/// Counts of one client and domain.
-#[derive(Clone, Debug, Default)]
+/// Counts of one client and domain in a cell.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Pair {
     /// Queries.
     pub count: u64,
-    /// Minutes of the first and of the last query.
-    ends: Option<(i64, i64)>,
+    /// Minutes of the cell in which something was asked, one bit each.
+    minutes: u64,
     asks: Asks,
-    intervals: Option<Box<[u32; INTERVALS.len()]>>,
     mail: u8,
 }
 
 impl Pair {
-    /// Adds queries for a name.
-    pub fn count(&mut self, minute: i64, name: u32, look: Look, times: u32) {
-        self.count += u64::from(times);
+    /// Adds queries for a name in a minute of the cell.
+    pub fn count(&mut self, minute: u32, name: u32, look: Look, times: u64) {
+        self.count += times;
         self.mail |= look.mail();
         self.asks.add(Asked {
             hash: name,
             entropy: look.entropy,
             length: look.length,
         });
-        self.follow(minute, minute);
-        if times > 1 {
-            self.interval(0, times - 1);
-        }
+        self.minutes |= 1 << (minute & 63);
     }
 
-    fn interval(&mut self, minutes: u64, times: u32) {
-        let all = self.intervals.get_or_insert_with(Box::default);
-        let n = &mut all[bucket(minutes)];
-        *n = n.saturating_add(times);
+    /// The minute of the last query, if the cell begins at `first`.
+    #[must_use]
+    pub fn last(&self, first: i64) -> Option<i64> {
+        (self.minutes != 0).then(|| first + 63 - i64::from(self.minutes.leading_zeros()))
     }
 
-    /// The next stretch of queries begins in the minute `first` and ends in `last`.
-    fn follow(&mut self, first: i64, last: i64) {
-        match self.ends {
-            Some((mine, end)) => {
-                self.ends = Some((mine, last));
-                self.interval(end.abs_diff(first), 1);
-            }
-            None => self.ends = Some((first, last)),
-        }
-    }
-
-    /// Adds the interval from what an earlier row of this pair ended with, and returns what this one does.
-    pub fn bridge(&mut self, before: Option<i64>) -> Option<i64> {
-        if let (Some(before), Some((first, _))) = (before, self.ends) {
-            self.interval(before.abs_diff(first), 1);
-        }
-        self.ends.map(|e| e.1).or(before)
-    }
-
-    /// Joins the row of the part that follows, whose minutes are moved by `shift`.
-    pub fn join(&mut self, later: &Pair, shift: i64) {
-        if let Some((first, last)) = later.ends {
-            self.follow(first + shift, last + shift);
-        }
-        self.add(later);
-    }
-
-    /// Adds the counts of another row, whose queries do not follow those of this one.
+    /// Adds the counts of another part of the cell.
     pub fn add(&mut self, other: &Pair) {
         self.count += other.count;
         self.mail |= other.mail;
         self.asks.absorb(&other.asks);
-        if let Some(theirs) = &other.intervals {
-            let mine = self.intervals.get_or_insert_with(Box::default);
-            for (mine, theirs) in mine.iter_mut().zip(theirs.iter()) {
-                *mine = mine.saturating_add(*theirs);
-            }
-        }
+        self.minutes |= other.minutes;
     }
 
     /// Gives back the memory that only a growing row needs.
@@ -180,6 +147,42 @@ impl Pair {
         if self.asks.first.is_none() {
             self.asks.fold();
             self.asks.items.shrink_to_fit();
+        }
+    }
+}
+
+/// Counts of one client and domain in an hour.
+#[derive(Clone, Debug, Default)]
+pub struct PairHour {
+    /// Queries.
+    pub count: u64,
+    asks: Asks,
+    intervals: [u32; INTERVALS.len()],
+    mail: u8,
+}
+
+impl PairHour {
+    fn interval(&mut self, minutes: u64, times: u64) {
+        let n = &mut self.intervals[bucket(minutes)];
+        *n = n.saturating_add(u32::try_from(times).unwrap_or(u32::MAX));
+    }
+
+    /// Adds a cell's row. `first`: the cell's first minute; `before`: that of the last query before it.
+    pub fn add(&mut self, cell: &Pair, first: i64, before: Option<i64>) {
+        let distinct = u64::from(cell.minutes.count_ones());
+        self.count += cell.count;
+        self.mail |= cell.mail;
+        self.asks.absorb(&cell.asks);
+        self.interval(0, cell.count.saturating_sub(distinct));
+        let mut before = before;
+        let mut rest = cell.minutes;
+        while rest != 0 {
+            let minute = first + i64::from(rest.trailing_zeros());
+            if let Some(before) = before {
+                self.interval(before.abs_diff(minute), 1);
+            }
+            before = Some(minute);
+            rest &= rest - 1;
         }
     }
 }
@@ -209,7 +212,7 @@ pub fn schema() -> SchemaRef {
 /// # Errors
 /// [`crate::error::Error::Table`] if the columns do not fit together, which would be a bug.
 pub fn rows(
-    hours: Binned<(u32, u32), Pair>,
+    hours: Binned<(u32, u32), PairHour>,
     clients: &Interner,
     domains: &Names,
     source: u32,
@@ -241,7 +244,7 @@ pub fn rows(
             median.push(lower_median(&by_length));
             mail.push(i32::from(row.mail));
             mail_ones.push(row.mail.count_ones() as i32);
-            intervals.push(row.intervals.as_ref().map_or(&[][..], |i| &i[..]));
+            intervals.push(&row.intervals);
             names.push_set(&Summary {
                 level: row.asks.level,
                 items: asked.iter().map(|n| (n.hash, 1)).collect(),
@@ -300,6 +303,24 @@ mod tests {
     }
 
     #[test]
+    fn intervals_are_those_of_the_minutes_in_their_order() {
+        let mut pair = Pair::default();
+        for minute in [7, 5, 5, 59, 7, 5] {
+            pair.count(minute, 1, Look::default(), 1);
+        }
+        assert_eq!(pair.last(120), Some(179));
+        let mut hour = PairHour::default();
+        hour.add(&pair, 120, Some(115));
+        // From 115 to 125, twice within it, to 127, once within it, to 179.
+        let mut expected = [0; INTERVALS.len()];
+        expected[bucket(10)] += 1;
+        expected[bucket(0)] += 3;
+        expected[bucket(2)] += 1;
+        expected[bucket(52)] += 1;
+        assert_eq!(hour.intervals, expected);
+    }
+
+    #[test]
     fn the_lower_median() {
         assert_eq!(lower_median(&[0, 2, 0, 2]), 1);
         assert_eq!(lower_median(&[0, 1, 0, 2]), 3);
@@ -310,12 +331,7 @@ mod tests {
     fn a_pair_holds_few_names_however_many_are_asked() {
         let mut pair = Pair::default();
         for i in 0..100_000u32 {
-            pair.count(
-                i64::from(i / 100),
-                i.wrapping_mul(2_654_435_761),
-                Look::default(),
-                1,
-            );
+            pair.count(i / 100 % 60, i.wrapping_mul(2_654_435_761), Look::default(), 1);
         }
         assert!(pair.asks.items.len() <= 2 * NAMES_MOST);
         pair.asks.fold();

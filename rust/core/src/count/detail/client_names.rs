@@ -29,7 +29,7 @@ pub const MOST: usize = 256;
 const PROBED: u32 = 3;
 
 /// Hashes with marks: exact up to [`MOST`], a sample past it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 struct Marked {
     level: u8,
     fold_at: u16,
@@ -86,7 +86,7 @@ impl Marked {
 }
 
 /// What a client's names look like.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Looked {
     /// Queries that counted.
     pub count: u64,

@@ -10,7 +10,7 @@ use crate::count::summary::{Summary, kept};
 const FOLD_FROM: usize = 16;
 
 /// Signed counts by the upper 32 bits of a hash: an event can be taken back.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Counts {
     level: u8,
     fold_at: u32,

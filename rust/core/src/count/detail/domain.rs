@@ -21,11 +21,13 @@ use crate::event::QueryType;
 
 /// Queries written down before they are sorted (16 MiB).
 const LOG_MOST: usize = 1 << 20;
+/// Parts of a cell; more are joined into one.
+const PARTS_MOST: usize = 4;
 /// Largest count that one entry can hold.
 const TIMES_MOST: u32 = (1 << 28) - 1;
 
 /// A query, written down.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
 struct Entry {
     domain: u32,
     name: u32,
@@ -36,7 +38,7 @@ struct Entry {
 }
 
 /// The row of a domain; its summaries end at `names_end` and `clients_end` of its part's bytes.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
 struct Row {
     domain: u32,
     count: u64,
@@ -46,7 +48,7 @@ struct Row {
 }
 
 /// Rows by rising number of the domain.
-#[derive(Default)]
+#[derive(Default, serde::Serialize, serde::Deserialize)]
 struct Part {
     rows: Vec<Row>,
     bytes: Vec<u8>,
@@ -77,7 +79,7 @@ impl Part {
 }
 
 /// The rows of ten minutes.
-#[derive(Default)]
+#[derive(Default, serde::Serialize, serde::Deserialize)]
 pub struct Ten {
     log: Vec<Entry>,
     parts: Vec<Part>,
@@ -145,6 +147,40 @@ impl Ten {
         if !part.rows.is_empty() {
             self.parts.push(part);
         }
+        if self.parts.len() > PARTS_MOST {
+            let parts = std::mem::take(&mut self.parts);
+            let mut all = Part::default();
+            for sum in sums(&parts.iter().collect::<Vec<_>>(), sizes, domains, shed) {
+                let row = Row {
+                    domain: sum.domain,
+                    count: sum.count,
+                    types: sum.types,
+                    names_end: 0,
+                    clients_end: 0,
+                };
+                all.push(row, &sum.names, &sum.clients);
+            }
+            all.rows.shrink_to_fit();
+            all.bytes.shrink_to_fit();
+            self.parts.push(all);
+        }
+    }
+
+    /// Bytes that it takes, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let parts = self.parts.iter();
+        self.log.capacity() * std::mem::size_of::<Entry>()
+            + parts
+                .map(|p| p.rows.capacity() * std::mem::size_of::<Row>() + p.bytes.capacity())
+                .sum::<usize>()
+    }
+
+    /// Every domain that it names is told to `look`, which may change its number.
+    pub fn each_domain(&mut self, mut look: impl FnMut(&mut u32)) {
+        self.log.iter_mut().for_each(|e| look(&mut e.domain));
+        let rows = self.parts.iter_mut().flat_map(|p| &mut p.rows);
+        rows.for_each(|r| look(&mut r.domain));
     }
 
     /// Joins the cell of the part that follows, whose domains have these numbers here.
@@ -202,12 +238,63 @@ pub fn schema() -> SchemaRef {
     batch::schema(fields)
 }
 
-/// A batch of the rows of all bins.
+/// The row of a domain over several parts.
+struct Sum {
+    domain: u32,
+    count: u64,
+    types: [u32; QueryType::COUNT],
+    names: Summary,
+    clients: Summary,
+}
+
+/// The rows of several parts, the heaviest that are kept.
+fn sums(parts: &[&Part], sizes: &Sizes, domains: &Names, shed: &mut Shed) -> Vec<Sum> {
+    // The rows of one domain, one in each part at most but for domains that share the name of the shed ones.
+    let mut all: Vec<(u32, usize, usize)> = Vec::new();
+    for (p, part) in parts.iter().enumerate() {
+        all.extend(part.rows.iter().enumerate().map(|(r, row)| (row.domain, p, r)));
+    }
+    if parts.len() > 1 {
+        all.sort_unstable();
+    }
+    let weight = |g: &[(u32, usize, usize)]| g.iter().map(|&(_, p, r)| parts[p].rows[r].count).sum::<u64>();
+    let mut groups: Vec<_> = all.chunk_by(|a, b| a.0 == b.0).map(|g| (weight(g), g)).collect();
+    heaviest(&mut groups, sizes.domain_rows, domains, shed, |g| {
+        (g.0, g.1.first().map_or(0, |r| r.0))
+    });
+    let mut found = Vec::with_capacity(groups.len());
+    for (count, group) in groups {
+        let mut types = [0u32; QueryType::COUNT];
+        let (mut names, mut clients) = (Summary::default(), Summary::default());
+        for &(_, p, r) in group {
+            for (sum, n) in types.iter_mut().zip(parts[p].rows[r].types) {
+                *sum = sum.saturating_add(n);
+            }
+            let (of_names, of_clients) = parts[p].states(r);
+            // Written above: they are well formed.
+            let _ = names.add_stored(of_names) && clients.add_stored(of_clients);
+        }
+        if group.len() > 1 {
+            names.settle(sizes.set);
+            clients.settle(sizes.set);
+        }
+        found.push(Sum {
+            domain: group.first().map_or(0, |r| r.0),
+            count,
+            types,
+            names,
+            clients,
+        });
+    }
+    found
+}
+
+/// A batch of the rows of all bins, whose cells have been folded.
 ///
 /// # Errors
 /// [`crate::error::Error::Table`] if the columns do not fit together, which would be a bug.
-pub fn rows(
-    bins: impl Iterator<Item = (Place, Vec<Ten>)>,
+pub fn rows<'a>(
+    bins: impl Iterator<Item = (Place, Vec<&'a Ten>)>,
     domains: &Names,
     source: u32,
     sizes: &Sizes,
@@ -218,48 +305,16 @@ pub fn rows(
     let mut types: [Vec<u32>; QueryType::COUNT] = Default::default();
     let (mut names, mut clients) = (States::default(), States::default());
     for (place, cells) in bins {
-        let mut parts = Vec::new();
-        for mut cell in cells {
-            cell.fold(sizes, domains, shed);
-            parts.append(&mut cell.parts);
-        }
-        // The rows of one domain, one in each part at most but for domains that share the name of the shed ones.
-        let mut all: Vec<(u32, usize, usize)> = Vec::new();
-        for (p, part) in parts.iter().enumerate() {
-            all.extend(part.rows.iter().enumerate().map(|(r, row)| (row.domain, p, r)));
-        }
-        if parts.len() > 1 {
-            all.sort_unstable();
-        }
-        let weight =
-            |g: &[(u32, usize, usize)]| g.iter().map(|&(_, p, r)| parts[p].rows[r].count).sum::<u64>();
-        let mut groups: Vec<_> = all.chunk_by(|a, b| a.0 == b.0).map(|g| (weight(g), g)).collect();
-        heaviest(&mut groups, sizes.domain_rows, domains, shed, |g| {
-            (g.0, g.1.first().map_or(0, |r| r.0))
-        });
-        for (total, group) in groups {
-            let mut of_type = [0u32; QueryType::COUNT];
-            let (mut asked, mut who) = (Summary::default(), Summary::default());
-            for &(_, p, r) in group {
-                for (sum, n) in of_type.iter_mut().zip(parts[p].rows[r].types) {
-                    *sum = sum.saturating_add(n);
-                }
-                let (of_names, of_clients) = parts[p].states(r);
-                // Written above: they are well formed.
-                let _ = asked.add_stored(of_names) && who.add_stored(of_clients);
-            }
-            if group.len() > 1 {
-                asked.settle(sizes.set);
-                who.settle(sizes.set);
-            }
+        let parts: Vec<&Part> = cells.iter().flat_map(|c| &c.parts).collect();
+        for sum in sums(&parts, sizes, domains, shed) {
             places.push(place);
-            domain.push(domains.text(group.first().map_or(0, |r| r.0)));
-            count.push(total);
-            for (column, n) in types.iter_mut().zip(of_type) {
+            domain.push(domains.text(sum.domain));
+            count.push(sum.count);
+            for (column, n) in types.iter_mut().zip(sum.types) {
                 column.push(n);
             }
-            names.push(asked);
-            clients.push(who);
+            names.push(sum.names);
+            clients.push(sum.clients);
         }
     }
     let mut arrays: Vec<ArrayRef> = vec![Arc::new(StringArray::from(domain)), batch::u64s(count)];

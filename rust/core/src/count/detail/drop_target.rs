@@ -41,7 +41,7 @@ pub fn address(spelling: &[u8]) -> Option<Address> {
 }
 
 /// Counts of one origin and port.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Drops {
     /// The destinations.
     pub target: Target,

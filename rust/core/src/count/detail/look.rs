@@ -1,14 +1,18 @@
 //! What a query name looks like: its registered domain, and numbers that tell made-up names from others.
 //!
-//! A name is looked at once and remembered in a table of fixed size, in which a newer name takes the place
-//! of an older one of the same slot.
+//! A name is looked at once and remembered by its hash, until the table is full. Then whoever still needs a look of
+//! before asks for it, and the table begins anew.
 
 use crate::count::detail::likely::unlikely;
 use crate::count::detail::names::Names;
+use crate::count::hash::prefetch;
 use crate::domain::Suffixes;
 
-/// Slots of the table of names (4 MiB).
-const SLOTS: usize = 1 << 18;
+/// Names that are remembered at once.
+const NAMES_MOST: usize = 3 << 17;
+/// Slots of the table at first, and at most (8 MiB).
+const SLOTS_FIRST: usize = 1 << 12;
+const SLOTS_MOST: usize = 1 << 19;
 
 /// Leftmost labels that mail look-ups have, in the order of their bits (Ludeña, Musashi et al. on Mytob).
 pub const MAIL_LABELS: [&[u8]; 6] = [b"mail", b"smtp", b"mx", b"ns", b"gate", b"relay"];
@@ -46,39 +50,90 @@ impl Look {
 
 /// Names looked at.
 pub struct Looks {
+    /// By hash, 0 where a slot is free.
     slots: Vec<(u64, Look)>,
+    used: usize,
     lower: Vec<u8>,
 }
 
 impl Default for Looks {
     fn default() -> Self {
         Looks {
-            slots: vec![(0, Look::default()); SLOTS],
+            slots: vec![(0, Look::default()); SLOTS_FIRST],
+            used: 0,
             lower: Vec::new(),
         }
     }
 }
 
 impl Looks {
+    /// Whether the table is to be emptied; one more name fits even so.
+    #[inline]
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.used >= NAMES_MOST
+    }
+
+    /// Forgets every name.
+    pub fn clear(&mut self) {
+        self.slots.fill((0, Look::default()));
+        self.used = 0;
+    }
+
+    /// Asks for the place of a hash to be brought into the cache.
+    #[inline(always)]
+    pub fn prefetch(&self, hash: u64) {
+        prefetch(&self.slots, hash as usize & (self.slots.len() - 1));
+    }
+
+    #[inline]
+    fn slot(&self, hash: u64) -> usize {
+        let mask = self.slots.len() - 1;
+        let mut at = hash as usize & mask;
+        while self.slots[at].0 != hash && self.slots[at].0 != 0 {
+            at = (at + 1) & mask;
+        }
+        at
+    }
+
+    /// What is remembered of a hash.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, hash: u64) -> Option<Look> {
+        let (known, look) = self.slots[self.slot(hash)];
+        (known == hash).then_some(look)
+    }
+
+    /// Remembers a look, which was that of this hash before.
+    pub fn put(&mut self, hash: u64, look: Look) {
+        if self.used * 4 >= self.slots.len() * 3 && self.slots.len() < SLOTS_MOST {
+            let bigger = vec![(0, Look::default()); self.slots.len() * 2];
+            for (hash, look) in std::mem::replace(&mut self.slots, bigger) {
+                if hash != 0 {
+                    let at = self.slot(hash);
+                    self.slots[at] = (hash, look);
+                }
+            }
+        }
+        if self.used + 1 >= self.slots.len() {
+            return;
+        }
+        let at = self.slot(hash);
+        self.used += usize::from(self.slots[at].0 == 0);
+        self.slots[at] = (hash, look);
+    }
+
     /// Looks at a name, given its hash, which is not 0.
     #[inline]
     pub fn at(&mut self, name: &[u8], hash: u64, suffixes: &Suffixes, domains: &mut Names) -> Look {
-        let slot = hash as usize % SLOTS;
-        match self.slots.get(slot) {
-            Some((known, look)) if *known == hash => *look,
-            _ => self.look(name, hash, slot, suffixes, domains),
+        match self.get(hash) {
+            Some(look) => look,
+            None => self.look(name, hash, suffixes, domains),
         }
     }
 
     #[inline(never)]
-    fn look(
-        &mut self,
-        name: &[u8],
-        hash: u64,
-        slot: usize,
-        suffixes: &Suffixes,
-        domains: &mut Names,
-    ) -> Look {
+    fn look(&mut self, name: &[u8], hash: u64, suffixes: &Suffixes, domains: &mut Names) -> Look {
         let name = match name {
             [rest @ .., b'.'] if !rest.is_empty() => rest,
             _ => name,
@@ -99,9 +154,7 @@ impl Looks {
                 .map_or(0, |bit| 1 << bit)
                 | if unlikely(domain) { UNLIKELY } else { 0 },
         };
-        if let Some(place) = self.slots.get_mut(slot) {
-            *place = (hash, look);
-        }
+        self.put(hash, look);
         look
     }
 }

@@ -1,9 +1,9 @@
 //! Details: the tables of hours and of ten minutes that detectors read beside the per-minute ones.
 //!
-//! [`Detail`] is fed by the worker with each event once its client is known, if [`Options::details`] is
-//! on; otherwise nothing of this runs. Each event is *read* once ([`Detail::read`]: texts become numbers)
-//! and *counted* as often as it happened ([`Detail::count`]), which is what repeated, held and cancelled
-//! lines need.
+//! [`Detail`] is fed by the worker if [`Options::details`] is on; otherwise nothing of this runs. Each event is
+//! *read* once ([`Detail::read`]: texts become numbers) and *counted* as often as it happened ([`Detail::count`]),
+//! which is what repeated, held and cancelled lines need. The names of DNS queries are not counted line by line:
+//! bins write them down anyway, and [`Detail::digest`] takes them from there many at a time, equal ones added up.
 //!
 //! Rows are gathered in cells of [`Options::detail_minutes`] of a stream's clock and segment. A cell is so
 //! short that all of its minutes lie in one UTC hour whatever the zone (15 minutes; an hour where all zones
@@ -25,6 +25,7 @@ pub mod counts;
 pub mod domain;
 pub mod drop_target;
 pub mod likely;
+pub mod live;
 pub mod look;
 pub mod names;
 pub mod origin;
@@ -41,7 +42,7 @@ use hashbrown::HashMap;
 
 use account::{Account, Part};
 use cells::Cells;
-use client_domain::Pair;
+use client_domain::{Pair, PairHour};
 use client_names::Looked;
 use domain::Ten;
 use drop_target::{ALL_PORTS, Drops};
@@ -49,7 +50,7 @@ use look::{Look, Looks};
 use names::Names;
 use target::{Address, Target};
 
-use super::bins::BinKey;
+use super::bins::{ASKED_MOST, Asked, BinKey, OpenBin};
 use super::hash::name_hash;
 use super::intern::{Interner, NONE};
 pub use super::table::Place;
@@ -140,23 +141,73 @@ pub enum Detailed {
 /// A DNS query as the details count it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Query {
-    /// Upper half of the name's hash.
-    name: u32,
     /// What the name looks like; none where the line tells no name.
-    look: Option<Look>,
-    query_type: QueryType,
+    pub look: Option<Look>,
     /// The address that it asks for in reverse.
     ptr: Option<Address>,
 }
 
-/// The rows of an hour.
-#[derive(Default)]
+/// The rows of a cell.
+#[derive(Default, serde::Serialize, serde::Deserialize)]
 struct Hour {
     accounts: ByKey<u32, Account>,
     ptr: ByKey<u32, Target>,
     drops: ByKey<(u32, u32), Drops>,
     pairs: ByKey<(u32, u32), Pair>,
     looked: ByKey<u32, Looked>,
+}
+
+/// The rows of an hour.
+#[derive(Default)]
+struct Sums {
+    accounts: ByKey<u32, Account>,
+    ptr: ByKey<u32, Target>,
+    drops: ByKey<(u32, u32), Drops>,
+    pairs: ByKey<(u32, u32), PairHour>,
+    looked: ByKey<u32, Looked>,
+}
+
+/// What rows ended with before a cell.
+struct Before<'a> {
+    ptr: &'a dyn Fn(u32) -> Option<u32>,
+    drops: &'a dyn Fn((u32, u32)) -> Option<u32>,
+    pairs: &'a dyn Fn((u32, u32)) -> Option<i64>,
+}
+
+impl Sums {
+    /// Adds a cell whose first minute is this.
+    fn add(&mut self, cell: &Hour, first: i64, before: &Before<'_>, sizes: &Sizes) {
+        for (key, row) in &cell.accounts {
+            self.accounts.entry(*key).or_default().absorb(row, sizes);
+        }
+        for (key, row) in &cell.ptr {
+            let sum = self.ptr.entry(*key).or_default();
+            let mut row = row.clone();
+            row.bridge((before.ptr)(*key));
+            sum.add(&row, sizes);
+        }
+        for (key, row) in &cell.drops {
+            let sum = self.drops.entry(*key).or_default();
+            let mut row = row.clone();
+            row.target.bridge((before.drops)(*key));
+            sum.add(&row, sizes);
+        }
+        for (key, row) in &cell.pairs {
+            let sum = self.pairs.entry(*key).or_default();
+            sum.add(row, first, (before.pairs)(*key));
+        }
+        for (key, row) in &cell.looked {
+            self.looked.entry(*key).or_default().absorb(row);
+        }
+    }
+
+    /// Keeps the heaviest pairs.
+    fn lighten_pairs(&mut self, keep: usize, clients: &Interner, domains: &Names, shed: &mut Shed) {
+        let gone = lighten(&mut self.pairs, keep, |k, v| {
+            (v.count, clients.known(k.0).hash ^ domains.stable_hash(k.1))
+        });
+        add_shed(shed, "client_domain_rows", gone);
+    }
 }
 
 /// The details of one worker.
@@ -171,6 +222,20 @@ pub struct Detail {
     /// The last event of each stream, for repetitions.
     last: Vec<Option<Detailed>>,
     shed: Shed,
+    carry: live::Carry,
+    /// Scratch of [`Detail::digest`].
+    pairs: Vec<Asks>,
+}
+
+/// Queries of one client for one name, on their way to the row of a pair.
+#[derive(Clone, Copy)]
+struct Asks {
+    /// Client and domain.
+    pair: u64,
+    name: u32,
+    query_type: QueryType,
+    look: Look,
+    times: u32,
 }
 
 /// Weight of what went with each bound.
@@ -192,6 +257,8 @@ impl Detail {
             tens: Cells::new(if minutes == 60 { 10 } else { 5 }),
             last: Vec::new(),
             shed: Shed::new(),
+            carry: live::Carry::default(),
+            pairs: Vec::new(),
         }
     }
 
@@ -199,16 +266,12 @@ impl Detail {
     pub fn read(&mut self, event: &Event<'_>, kind: Kind) -> Detailed {
         match kind {
             Kind::DnsQuery => {
-                let hash = name_hash(event.name).max(1);
-                Detailed::Query(Query {
-                    name: (hash >> 32) as u32,
-                    look: (!event.name.is_empty())
-                        .then(|| self.looks.at(event.name, hash, &self.suffixes, &mut self.domains)),
-                    query_type: event.query_type,
-                    ptr: (event.query_type == QueryType::Ptr)
-                        .then(|| ptr_target::address(event.name))
-                        .flatten(),
-                })
+                let hash = if event.name.is_empty() {
+                    0
+                } else {
+                    name_hash(event.name).max(1)
+                };
+                Detailed::Query(self.query(event.name, hash, event.query_type))
             }
             Kind::FirewallDrop => Detailed::Drop(drop_target::address(event.target), event.port),
             _ => match Part::of(kind) {
@@ -217,6 +280,122 @@ impl Detail {
                 }
                 _ => Detailed::Nothing,
             },
+        }
+    }
+
+    /// The same of a DNS query, given the hash of its name (0: none is told).
+    #[inline]
+    pub fn query(&mut self, name: &[u8], hash: u64, query_type: QueryType) -> Query {
+        Query {
+            look: (hash != 0).then(|| self.looks.at(name, hash, &self.suffixes, &mut self.domains)),
+            ptr: (query_type == QueryType::Ptr)
+                .then(|| ptr_target::address(name))
+                .flatten(),
+        }
+    }
+
+    /// Asks for the place of a name to be brought into the cache.
+    #[inline(always)]
+    pub fn prefetch(&self, hash: u64) {
+        self.looks.prefetch(hash);
+    }
+
+    /// Whether every bin must be digested and [`Detail::forget_looks`] called before the next event is read.
+    #[inline]
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.looks.is_full()
+    }
+
+    /// Forgets the names, after every bin was digested.
+    pub fn forget_looks(&mut self) {
+        self.looks.clear();
+    }
+
+    /// Knows again what an earlier event's name looks like: it is counted once more.
+    pub fn recall(&mut self, hash: u64, event: Detailed) {
+        if let Detailed::Query(Query { look: Some(look), .. }) = event
+            && hash != 0
+        {
+            self.looks.put(hash, look);
+        }
+    }
+
+    /// Takes the queries of a bin that it does not know yet, sorted and equal ones added up. `key`: where they are
+    /// counted.
+    #[inline(never)]
+    pub fn digest(&mut self, key: BinKey, bin: &mut OpenBin, clients: &Interner) {
+        let Some(table) = &bin.tables[Kind::DnsQuery as usize] else {
+            return;
+        };
+        let Some(tail) = bin.asked.get_mut(bin.digested..).filter(|t| !t.is_empty()) else {
+            return;
+        };
+        tail.sort_unstable_by_key(Asked::order);
+        let mut kept = 0;
+        for at in 1..tail.len() {
+            let next = tail[at];
+            let first = &mut tail[kept];
+            if next.order() != first.order() || !first.add(&next) {
+                kept += 1;
+                tail[kept] = next;
+            }
+        }
+        let all = bin.digested + kept + 1;
+        bin.asked.truncate(all);
+        let tail = bin.asked.get(bin.digested..).unwrap_or_default();
+        bin.digested = all;
+        let (sizes, domains, shed) = (&self.sizes, &self.domains, &mut self.shed);
+        let ten = self.tens.at(key, |ten| ten.fold(sizes, domains, shed));
+        self.pairs.clear();
+        let (mut hash, mut look) = (0, Look::default());
+        for asked in tail {
+            if asked.hash != hash {
+                hash = asked.hash;
+                // Every name of a tail is remembered: the table is emptied only when there are no tails.
+                look = self.looks.get(hash).unwrap_or_default();
+            }
+            let client = table.rows.get(asked.row as usize).map_or(NONE, |row| row.client);
+            let (name, times) = ((hash >> 32) as u32, asked.what & ASKED_MOST);
+            let query_type = QueryType::ALL
+                .get((asked.what >> 28) as usize)
+                .copied()
+                .unwrap_or_default();
+            if ten.count(look.domain, query_type, name, hash_of(clients, client), times) {
+                ten.fold(sizes, domains, shed);
+            }
+            self.pairs.push(Asks {
+                pair: u64::from(client) << 32 | u64::from(look.domain),
+                name,
+                query_type,
+                look,
+                times,
+            });
+        }
+        self.pairs.sort_unstable_by_key(|p| p.pair);
+        let minute = key.minute.rem_euclid(self.hours.minutes()) as u32;
+        let hour = self
+            .hours
+            .at(key, |hour| hour.cool(sizes, clients, domains, shed));
+        for pair in self.pairs.chunk_by(|a, b| a.pair == b.pair) {
+            let id = pair.first().map_or(0, |p| p.pair);
+            let row = hour.pairs.entry(((id >> 32) as u32, id as u32)).or_default();
+            for asks in pair {
+                row.count(minute, asks.name, asks.look, u64::from(asks.times));
+            }
+            for asks in pair.iter().filter(|a| Looked::concerns(a.look, a.query_type)) {
+                let domain = (domains.stable_hash(asks.look.domain) >> 32) as u32;
+                let row = hour.looked.entry((id >> 32) as u32).or_default();
+                row.count(asks.name, domain, asks.look, asks.query_type, asks.times);
+                if hour.looked.len() > sizes.client_domains {
+                    let keep = sizes.client_domains / 2;
+                    let gone = lighten(&mut hour.looked, keep, |k, v| (v.count, clients.known(*k).hash));
+                    add_shed(shed, "client_domains", gone);
+                }
+            }
+            if hour.pairs.len() > sizes.client_domains {
+                hour.lighten_pairs(sizes.client_domains / 2, "client_domains", clients, domains, shed);
+            }
         }
     }
 
@@ -239,9 +418,14 @@ impl Detail {
             .unwrap_or_default()
     }
 
-    /// Counts an event `times` times in the cells of this minute.
+    /// Counts an event `times` times in the cells of this minute; of a DNS query only what it asks for in reverse.
     pub fn count(&mut self, key: BinKey, client: u32, clients: &Interner, event: Detailed, times: u32) {
-        if event == Detailed::Nothing || times == 0 {
+        let nothing = match event {
+            Detailed::Nothing => true,
+            Detailed::Query(query) => query.ptr.is_none(),
+            _ => false,
+        };
+        if nothing || times == 0 {
             return;
         }
         let sizes = &self.sizes;
@@ -269,27 +453,6 @@ impl Detail {
                         let gone = lighten(&mut hour.ptr, keep, |k, v| (v.count, clients.known(*k).hash));
                         add_shed(shed, "ptr_targets", gone);
                     }
-                }
-                let Some(look) = query.look else { return };
-                let row = hour.pairs.entry((client, look.domain)).or_default();
-                row.count(key.minute, query.name, look, times);
-                if hour.pairs.len() > sizes.client_domains {
-                    hour.lighten_pairs(sizes.client_domains / 2, "client_domains", clients, domains, shed);
-                }
-                if Looked::concerns(look, query.query_type) {
-                    let domain = (domains.stable_hash(look.domain) >> 32) as u32;
-                    let row = hour.looked.entry(client).or_default();
-                    row.count(query.name, domain, look, query.query_type, times);
-                    if hour.looked.len() > sizes.client_domains {
-                        let keep = sizes.client_domains / 2;
-                        let gone = lighten(&mut hour.looked, keep, |k, v| (v.count, clients.known(*k).hash));
-                        add_shed(shed, "client_domains", gone);
-                    }
-                }
-                let ten = self.tens.at(key, |ten| ten.fold(sizes, domains, shed));
-                let who = hash_of(clients, client);
-                if ten.count(look.domain, query.query_type, query.name, who, times) {
-                    ten.fold(sizes, domains, shed);
                 }
             }
             Detailed::Drop(address, port) => {
@@ -349,8 +512,7 @@ impl Detail {
             }
             for ((client, domain), row) in cell.pairs {
                 let pair = (adopt(client), translation.domain(domain));
-                let shift = key.minute - from.minute;
-                mine.pairs.entry(pair).or_default().join(&row, shift);
+                mine.pairs.entry(pair).or_default().add(&row);
             }
             for (client, row) in cell.looked {
                 mine.looked.entry(adopt(client)).or_default().absorb(&row);
@@ -385,25 +547,49 @@ impl Detail {
         place: impl Fn(BinKey) -> Place,
     ) -> Result<([RecordBatch; TABLES.len()], Shed)> {
         let sizes = &self.sizes;
-        bridge(&mut self.hours);
-        let mut hours: BTreeMap<Place, Hour> = BTreeMap::new();
+        let mut hours: BTreeMap<Place, Sums> = BTreeMap::new();
+        let mut ptr: ByKey<u32, u32> = ByKey::default();
+        let mut drops: ByKey<(u32, u32), u32> = ByKey::default();
+        let mut pairs: ByKey<(u32, u32), i64> = ByKey::default();
+        let mut stream = None;
+        let minutes = self.hours.minutes();
         for (key, cell) in self.hours.into_ordered() {
+            if stream != Some(key.stream) {
+                stream = Some(key.stream);
+                ptr.clear();
+                drops.clear();
+                pairs.clear();
+            }
+            let first = key.minute.div_euclid(minutes) * minutes;
             let sum = hours.entry(place(key).floor(3600)).or_default();
-            merge(&mut sum.accounts, cell.accounts, |a, b| a.absorb(b, sizes));
-            merge(&mut sum.ptr, cell.ptr, |a, b| a.add(b, sizes));
-            merge(&mut sum.drops, cell.drops, |a, b| a.add(b, sizes));
-            merge(&mut sum.pairs, cell.pairs, Pair::add);
-            merge(&mut sum.looked, cell.looked, Looked::absorb);
+            let before = Before {
+                ptr: &|k| ptr.get(&k).copied(),
+                drops: &|k| drops.get(&k).copied(),
+                pairs: &|k| pairs.get(&k).copied(),
+            };
+            sum.add(&cell, first, &before, sizes);
+            ptr.extend(cell.ptr.iter().filter_map(|(k, r)| Some((*k, r.last()?))));
+            drops.extend(
+                cell.drops
+                    .iter()
+                    .filter_map(|(k, r)| Some((*k, r.target.last()?))),
+            );
+            pairs.extend(cell.pairs.iter().filter_map(|(k, r)| Some((*k, r.last(first)?))));
         }
-        let mut tens: BTreeMap<Place, Vec<Ten>> = BTreeMap::new();
-        for (key, cell) in self.tens.into_ordered() {
-            tens.entry(place(key).floor(600)).or_default().push(cell);
+        let mut ten_cells: Vec<(Place, Ten)> = self
+            .tens
+            .into_ordered()
+            .map(|(key, cell)| (place(key).floor(600), cell))
+            .collect();
+        let mut tens: BTreeMap<Place, Vec<&Ten>> = BTreeMap::new();
+        for (place, cell) in &mut ten_cells {
+            cell.fold(sizes, &self.domains, &mut self.shed);
+            tens.entry(*place).or_default().push(cell);
         }
         let (mut accounts, mut ptr, mut drops) = (Vec::new(), Vec::new(), Vec::new());
         let (mut pairs, mut looked) = (Vec::new(), Vec::new());
         for (place, mut hour) in hours {
-            let most = sizes.client_domain_rows;
-            hour.lighten_pairs(most, "client_domain_rows", clients, &self.domains, &mut self.shed);
+            hour.lighten_pairs(sizes.client_domain_rows, clients, &self.domains, &mut self.shed);
             accounts.push((place, hour.accounts));
             ptr.push((place, hour.ptr));
             drops.push((place, hour.drops));
@@ -413,7 +599,7 @@ impl Detail {
         add_shed(&mut self.shed, "accounts", self.accounts.shed);
         add_shed(&mut self.shed, "domains", self.domains.shed);
         let tables = [
-            account::rows(accounts, &self.accounts, source, sizes)?,
+            account::rows(accounts, &self.accounts, source, sizes, false)?,
             ptr_target::rows(ptr, clients, source, sizes)?,
             drop_target::rows(drops, clients, source, sizes)?,
             domain::rows(tens.into_iter(), &self.domains, source, sizes, &mut self.shed)?,
@@ -460,37 +646,6 @@ impl Hour {
     }
 }
 
-/// Adds what lies between the last event of a row in one cell and its first in a later one of its stream.
-fn bridge(hours: &mut Cells<Hour>) {
-    let mut ptr: ByKey<u32, u32> = ByKey::default();
-    let mut drops: ByKey<(u32, u32), u32> = ByKey::default();
-    let mut pairs: ByKey<(u32, u32), i64> = ByKey::default();
-    let mut stream = None;
-    hours.each_ordered(|now, hour| {
-        if stream != Some(now) {
-            stream = Some(now);
-            ptr.clear();
-            drops.clear();
-            pairs.clear();
-        }
-        for (key, row) in &mut hour.ptr {
-            if let Some(last) = row.bridge(ptr.get(key).copied()) {
-                ptr.insert(*key, last);
-            }
-        }
-        for (key, row) in &mut hour.drops {
-            if let Some(last) = row.target.bridge(drops.get(key).copied()) {
-                drops.insert(*key, last);
-            }
-        }
-        for (key, row) in &mut hour.pairs {
-            if let Some(last) = row.bridge(pairs.get(key).copied()) {
-                pairs.insert(*key, last);
-            }
-        }
-    });
-}
-
 /// Numbers of a later part under those of the part that it joined.
 pub struct Translation {
     accounts: Vec<u32>,
@@ -535,17 +690,6 @@ fn hash_of(clients: &Interner, client: u32) -> u32 {
 fn add_shed(shed: &mut Shed, name: &'static str, n: u64) {
     if n > 0 {
         *shed.entry(name).or_default() += n;
-    }
-}
-
-fn merge<K: Eq + Hash, V: Default>(into: &mut ByKey<K, V>, from: ByKey<K, V>, add: impl Fn(&mut V, &V)) {
-    for (key, row) in from {
-        match into.get_mut(&key) {
-            Some(sum) => add(sum, &row),
-            None => {
-                into.insert(key, row);
-            }
-        }
     }
 }
 

@@ -68,6 +68,60 @@ impl Names {
         self.hashes.get(id as usize).copied().unwrap_or(0)
     }
 
+    /// Number of texts, the shared one included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.texts.len()
+    }
+
+    /// Never: the shared one is always there.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.texts.is_empty()
+    }
+
+    /// Whether it is three quarters full.
+    #[must_use]
+    pub fn is_filling(&self) -> bool {
+        self.texts.len() > self.most / 4 * 3
+    }
+
+    /// A list of the texts that are used, and their numbers in it; the others are forgotten.
+    #[must_use]
+    pub fn renewed(&self, used: &[bool]) -> (Names, Vec<u32>) {
+        let mut fresh = Names::new(self.most);
+        fresh.shed = self.shed;
+        let map = self
+            .texts
+            .iter()
+            .enumerate()
+            .map(|(id, text)| match used.get(id) {
+                Some(true) if id > 0 => fresh.id(text.as_bytes()),
+                _ => SHED,
+            })
+            .collect();
+        (fresh, map)
+    }
+
+    /// A list of these texts in their order, with the bound of another.
+    #[must_use]
+    pub fn restored(texts: &[String], shed: u64, like: &Names) -> Names {
+        let mut names = Names::new(usize::MAX);
+        for text in texts {
+            names.id(text.as_bytes());
+        }
+        Names {
+            most: like.most,
+            shed,
+            ..names
+        }
+    }
+
+    /// The texts by number, without the shared one.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        self.texts.iter().skip(1).map(AsRef::as_ref)
+    }
+
     /// The numbers here of all texts of another list, by their numbers there.
     pub fn adopt(&mut self, other: &Names) -> Vec<u32> {
         let mut map = vec![SHED];

@@ -49,7 +49,7 @@ pub struct Address {
 }
 
 /// Counts of the targets of one origin.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Target {
     /// Events.
     pub count: u64,
@@ -85,13 +85,18 @@ impl Target {
         }
     }
 
-    /// Adds what an earlier row of this origin ended with, and returns what this one ends with.
-    pub fn bridge(&mut self, before: Option<u32>) -> Option<u32> {
+    /// The address that the last event told.
+    #[must_use]
+    pub fn last(&self) -> Option<u32> {
+        self.ends.map(|e| e.1)
+    }
+
+    /// Adds the distance from what an earlier row of this origin ended with.
+    pub fn bridge(&mut self, before: Option<u32>) {
         if let (Some(before), Some((first, _))) = (before, self.ends) {
             let bucket = &mut self.distances[bucket(before, first)];
             *bucket = bucket.saturating_add(1);
         }
-        self.ends.map(|e| e.1).or(before)
     }
 
     /// Joins the row of the part that follows.

@@ -25,9 +25,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray;
+use arrow_array::types::UInt32Type;
+use arrow_array::{RecordBatch, UInt32Array};
 use serde::{Deserialize, Serialize};
 
-use super::super::detail::ByKey;
+use super::super::detail::live::Streams;
+use super::super::detail::{self, ByKey};
 
 use super::super::bins::{BinKey, OpenBin, Told};
 use super::super::frozen;
@@ -48,6 +52,8 @@ const HOT_MINUTES: i64 = 3;
 const LATE_SET_MINUTES: i64 = 60;
 /// Seconds after which a feed that has ended is forgotten.
 const FEED_SECONDS: i64 = 86_400;
+/// The part of the clients' bound that each table of details may name in a cell when the clients' table is too full.
+const FLOODED: usize = 32;
 /// Rows after which a round is told though more bins are due.
 const ROUND_ROWS: usize = 500_000;
 /// Bytes that a frozen bin takes beside its own.
@@ -116,6 +122,8 @@ pub(super) struct Home {
     /// Newest minute that was let go.
     pub gone: i64,
     pub zone: Option<Zone>,
+    /// The first stream of the server, under which the details count its names.
+    pub stream: Option<u32>,
 }
 
 /// What only lines as they come need.
@@ -134,7 +142,13 @@ pub(super) struct Present {
     pub late_set: u16,
     pub late_since: Option<i64>,
     /// Bins that were let go and must still be told.
-    pub retired: Vec<OpenBin>,
+    pub retired: Vec<(BinKey, Frozen)>,
+    /// Tables of details of such bins.
+    pub retired_details: Vec<detail::live::Told>,
+    /// Second in which the details were looked through last.
+    pub detailed: i64,
+    /// Tables that could not be built, which would be a bug.
+    pub failed: u64,
     pub frozen_bytes: usize,
     /// A frozen bin has changed since it was told.
     pub frozen_changed: bool,
@@ -149,6 +163,35 @@ pub(super) struct Present {
 }
 
 impl Present {
+    /// The stream under which the details count the names of a server.
+    pub(super) fn stream_of(&self, server: u32) -> u32 {
+        self.homes
+            .get(server as usize)
+            .and_then(|h| h.stream)
+            .unwrap_or(0)
+    }
+
+    /// The lowest watermark of a server's feeds, seconds; of one without any, that of the clock.
+    fn lowest(&self, server: u32, now: i64) -> i64 {
+        let lateness = self.options.lateness;
+        let feeds = self.feeds.iter().filter(|(k, _)| k.0 == server);
+        feeds
+            .map(|(_, f)| f.watermark(now, lateness))
+            .min()
+            .unwrap_or(now - lateness)
+    }
+
+    /// The lowest watermark of each server that has feeds.
+    fn lowest_all(&self, now: i64) -> ByKey<u32, i64> {
+        let mut lowest: ByKey<u32, i64> = ByKey::default();
+        for ((server, _), feed) in &self.feeds {
+            let mark = feed.watermark(now, self.options.lateness);
+            let low = lowest.entry(*server).or_insert(mark);
+            *low = (*low).min(mark);
+        }
+        lowest
+    }
+
     /// The home of the next server.
     fn add_home(&mut self, servers: &[String]) {
         let name = servers.get(self.homes.len());
@@ -170,6 +213,8 @@ pub struct Part {
     pub columns: ClientColumns,
     /// The texts that their views point into.
     pub texts: Vec<u8>,
+    /// The rows are of bins at rest, and their clients not in the worker's table.
+    thawed: bool,
     /// Rows of `traffic`.
     pub traffic: Vec<TrafficRow>,
 }
@@ -189,13 +234,50 @@ pub struct Round {
     pub again: usize,
     /// More is due.
     pub more: bool,
+    /// The tables of details; their servers are numbers of the worker, see [`Round::take_details`].
+    details: Vec<detail::live::Told>,
 }
 
 impl Round {
     /// Whether there is nothing to tell.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.bins == 0
+        self.bins == 0 && self.details.is_empty()
+    }
+
+    /// The tables of details, in the order of [`detail::TABLES`], once for each set that has some.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Table`] would be a bug.
+    pub fn take_details(&mut self) -> crate::error::Result<Vec<[RecordBatch; detail::TABLES.len()]>> {
+        let mut all = Vec::new();
+        for mut told in std::mem::take(&mut self.details) {
+            for batch in &mut told.tables {
+                let mut columns = batch.columns().to_vec();
+                if let Some(column) = columns.get_mut(1) {
+                    let servers = column.as_primitive::<UInt32Type>().values().iter();
+                    let codes = servers.map(|s| self.codes.get(s).copied().unwrap_or(0));
+                    *column = Arc::new(UInt32Array::from_iter_values(codes));
+                }
+                *batch = RecordBatch::try_new(batch.schema(), columns)?;
+            }
+            all.push(told.tables);
+        }
+        Ok(all)
+    }
+
+    fn add_details(&mut self, told: Vec<detail::live::Told>, names: &[String]) {
+        for told in told {
+            for batch in &told.tables {
+                if let Some(column) = batch.columns().get(1) {
+                    for server in column.as_primitive::<UInt32Type>().values() {
+                        self.name_server(*server, names);
+                    }
+                }
+            }
+            self.bins += told.bins;
+            self.details.push(told);
+        }
     }
 
     /// Where a bin of this round stands.
@@ -256,6 +338,9 @@ impl Worker {
             late_set: 1,
             late_since: None,
             retired: Vec::new(),
+            retired_details: Vec::new(),
+            detailed: i64::MIN,
+            failed: 0,
             frozen_bytes: 0,
             frozen_changed: false,
             kept: i64::MIN,
@@ -329,6 +414,7 @@ impl Worker {
             p.add_home(&self.servers);
         }
         let home = &mut p.homes[server as usize];
+        home.stream.get_or_insert(stream as u32);
         let local = match clock {
             Clock::Yearless => local_seconds(
                 on_clock.rem_euclid(YEAR_MINUTES),
@@ -416,6 +502,7 @@ impl Worker {
         for (server, key) in all {
             self.let_go(server, key);
         }
+        self.let_details_go(&|_, _, _, _| true);
     }
 
     /// The place of a bin that is not at hand: thawed or new.
@@ -432,11 +519,12 @@ impl Worker {
         } else if key.segment > 0 {
             *self.tally.shed.entry("late").or_default() += 1;
         }
-        let bin = bin.unwrap_or_else(|| {
+        let mut bin = bin.unwrap_or_else(|| {
             let mut bin = OpenBin::new(key);
             bin.asked = self.pool.asked();
             bin
         });
+        bin.detailed = self.detail.is_some();
         let at = self.free.pop().unwrap_or_else(|| {
             self.bins.push(None);
             self.bins.len() - 1
@@ -487,6 +575,7 @@ impl Worker {
         let Some((mut bin, closed)) = self.take_bin(server, key) else {
             return;
         };
+        self.digest_bin(&mut bin);
         let bytes = frozen::freeze(&mut bin, &self.clients, self.limits.names_per_bin);
         if let Some(p) = &mut self.live {
             p.frozen_bytes += bytes.len() + FROZEN_OVERHEAD;
@@ -536,8 +625,7 @@ impl Worker {
                 segment: key.0,
                 stream: server,
             };
-            p.retired
-                .extend(frozen::thaw(&f.bytes, key, f.told, &mut self.clients));
+            p.retired.push((key, f));
         }
     }
 
@@ -610,6 +698,13 @@ impl Worker {
         for (server, key) in gone {
             self.let_go(server, key);
         }
+        self.let_details_go(&|p, set, server, end| {
+            if set > 0 {
+                over || set != late_set
+            } else {
+                p.lowest(server, seconds).div_euclid(60) - end > OPEN_MINUTES
+            }
+        });
         self.bound_state();
         for s in &mut self.streams {
             s.course.forget_steps();
@@ -617,17 +712,56 @@ impl Worker {
         if self.clients.len() > self.limits.clients / 4 * 3 {
             self.renew_clients();
         }
+        if self.detail.as_ref().is_some_and(|d| d.is_filling()) {
+            self.digest_all();
+        }
+        if let Some(detail) = &mut self.detail {
+            let mut held: Vec<&mut detail::Detailed> = Vec::new();
+            self.memory.collect_detailed(&mut held);
+            detail.renew_names(&mut held);
+        }
     }
 
-    /// Forgets the clients that nothing names, if that makes room.
-    fn renew_clients(&mut self) {
+    /// Lets the details go of which `gone` says so: late set (0: none), server, end in minutes.
+    fn let_details_go(&mut self, gone: &dyn Fn(&Present, u16, u32, i64) -> bool) {
+        let Some(detail) = &mut self.detail else { return };
+        let Some(p) = &mut self.live else { return };
+        let ends = std::cell::RefCell::new(Vec::new());
+        let told = {
+            let p = &*p;
+            let streams = Streams {
+                server: &|stream| self.streams.get(stream as usize).map_or(0, |s| s.server),
+                watermark: &|_| 0,
+            };
+            detail.let_go(&streams, &self.clients, &|set, server, end| {
+                let gone = gone(p, set, server, end);
+                if gone && set == 0 {
+                    ends.borrow_mut().push((server, end - 1));
+                }
+                gone
+            })
+        };
+        match told {
+            Ok(told) => p.retired_details.extend(told),
+            Err(_) => p.failed += 1,
+        }
+        // A line for a cell that was let go would begin it anew: it belongs to a late set.
+        for (server, minute) in ends.into_inner() {
+            if let Some(home) = p.homes.get_mut(server as usize) {
+                home.gone = home.gone.max(minute);
+            }
+        }
+    }
+
+    /// The clients that something names, by number.
+    fn used_clients(&self) -> Vec<bool> {
         let mut used = vec![false; self.clients.len()];
         let mut use_id = |id: u32| {
             if let Some(u) = used.get_mut(id as usize) {
                 *u = true;
             }
         };
-        for bin in self.every_bin() {
+        for bin in self.bins.iter().flatten() {
             for row in bin.tables.iter().flatten().flat_map(|t| &t.rows) {
                 use_id(row.client);
             }
@@ -642,7 +776,24 @@ impl Worker {
                 use_id(event.client);
             }
         }
-        if used.iter().filter(|u| **u).count() > self.limits.clients / 2 {
+        if let Some(detail) = &self.detail {
+            detail.each_client(&mut use_id);
+        }
+        used
+    }
+
+    /// Forgets the clients that nothing names, if that makes room.
+    fn renew_clients(&mut self) {
+        let too_many = |used: &[bool], most: usize| used.iter().filter(|u| **u).count() > most / 2;
+        let mut used = self.used_clients();
+        if too_many(&used, self.limits.clients)
+            && let Some(detail) = &mut self.detail
+        {
+            // The hours of the details name clients for up to two hours: of a flood, only the heaviest stay.
+            detail.lighten_all(self.limits.clients / FLOODED, &self.clients);
+            used = self.used_clients();
+        }
+        if too_many(&used, self.limits.clients) {
             return;
         }
         let mut fresh = self.clients.renewed();
@@ -660,13 +811,7 @@ impl Worker {
         let there = |id: u32| map.get(id as usize).copied().unwrap_or(NONE);
         self.clients = fresh;
         let pool = &mut self.pool;
-        let retired = self
-            .live
-            .as_mut()
-            .map(|p| p.retired.iter_mut())
-            .into_iter()
-            .flatten();
-        for bin in self.bins.iter_mut().flatten().chain(retired) {
+        for bin in self.bins.iter_mut().flatten() {
             bin.cool(pool);
             for row in bin.tables.iter_mut().flatten().flat_map(|t| &mut t.rows) {
                 row.client = there(row.client);
@@ -682,14 +827,12 @@ impl Worker {
                 event.client = there(event.client);
             }
         }
+        if let Some(detail) = &mut self.detail {
+            detail.renumber_clients(there);
+        }
         if let Some(p) = &mut self.live {
             p.renewed += 1;
         }
-    }
-
-    fn every_bin(&self) -> impl Iterator<Item = &OpenBin> {
-        let retired = self.live.as_ref().map(|p| p.retired.iter()).into_iter().flatten();
-        self.bins.iter().flatten().chain(retired)
     }
 
     /// Tells the bins that have closed by now (seconds), and those told before that have changed if the last
@@ -723,39 +866,59 @@ impl Worker {
             }
         }
         let retired = std::mem::take(&mut p.retired);
-        if due.is_empty() && retired.is_empty() {
-            if again {
-                p.revised = now;
-            }
-            return round;
-        }
         self.untouch();
-        for mut bin in retired {
-            self.tell(&mut bin, &mut round);
-            self.pool.keep(bin);
+        // Bins at rest come with their clients: those of the worker depend on the lines alone.
+        let mut rest = self.clients.renewed();
+        for (key, f) in retired {
+            if let Some(mut bin) = frozen::thaw(&f.bytes, key, f.told, &mut rest) {
+                self.tell(&mut bin, Some(&rest), &mut round);
+                self.pool.keep(bin);
+            }
         }
         for (server, key) in due {
             if round.parts.iter().map(|p| p.columns.count.len()).sum::<usize>() > ROUND_ROWS {
                 round.more = true;
                 break;
             }
-            self.tell_at(server, key, !all, &mut round);
+            self.tell_at(server, key, !all, &mut rest, &mut round);
         }
         if let Some(p) = &mut self.live
             && !round.more
         {
+            // After the bins, whose names the details know by now.
+            round.add_details(std::mem::take(&mut p.retired_details), &self.servers);
+            if let Some(detail) = &mut self.detail
+                && (all || again || p.detailed != now)
+            {
+                p.detailed = now;
+                let lowest = p.lowest_all(now);
+                let streams = Streams {
+                    server: &|stream| self.streams.get(stream as usize).map_or(0, |s| s.server),
+                    watermark: &|server| lowest.get(&server).copied().unwrap_or(now - lateness),
+                };
+                match detail.round(&streams, &self.clients, again, all) {
+                    Ok(told) => round.add_details(told, &self.servers),
+                    Err(_) => p.failed += 1,
+                }
+            }
             if again {
                 p.revised = now;
             }
-            p.frozen_changed = p.homes.iter().any(|h| h.frozen.values().any(|f| f.told.changed));
+            p.frozen_changed =
+                p.frozen_changed && p.homes.iter().any(|h| h.frozen.values().any(|f| f.told.changed));
         }
         for part in &mut round.parts {
-            part.texts = part.columns.take_texts(self.clients.arena());
+            let arena = if part.thawed {
+                rest.arena()
+            } else {
+                self.clients.arena()
+            };
+            part.texts = part.columns.take_texts(arena);
         }
         round
     }
 
-    fn tell_at(&mut self, server: u32, at: (u16, i64), close: bool, round: &mut Round) {
+    fn tell_at(&mut self, server: u32, at: (u16, i64), close: bool, rest: &mut Interner, round: &mut Round) {
         let Some(p) = &mut self.live else { return };
         let Some(home) = p.homes.get_mut(server as usize) else {
             return;
@@ -768,7 +931,7 @@ impl Worker {
         if let Some(&place) = home.open.get(&at) {
             if let Some(mut bin) = self.bins.get_mut(place).and_then(Option::take) {
                 p.closed[place] |= close;
-                self.tell(&mut bin, round);
+                self.tell(&mut bin, None, round);
                 self.bins[place] = Some(bin);
             }
         } else if let Some(f) = home.frozen.get_mut(&at) {
@@ -776,14 +939,18 @@ impl Worker {
             f.told.changed = false;
             f.told.before = true;
             f.closed |= close;
-            if let Some(mut bin) = frozen::thaw(&f.bytes, key, told, &mut self.clients) {
-                self.tell(&mut bin, round);
+            if let Some(mut bin) = frozen::thaw(&f.bytes, key, told, rest) {
+                self.tell(&mut bin, Some(rest), round);
                 self.pool.keep(bin);
             }
         }
     }
 
-    fn tell(&mut self, bin: &mut OpenBin, round: &mut Round) {
+    /// Tells a bin; `rest`: the table of its clients where it was at rest, and was digested.
+    fn tell(&mut self, bin: &mut OpenBin, rest: Option<&Interner>, round: &mut Round) {
+        if rest.is_none() {
+            self.digest_bin(bin);
+        }
         if bin.asked.len() > self.limits.names_per_bin {
             bin.fold(self.limits.names_per_bin);
         }
@@ -799,11 +966,14 @@ impl Worker {
         round.bins += 1;
         round.again += usize::from(bin.told.before);
         let source = u32::from(bin.key.segment);
-        let at = match round.parts.iter().position(|p| p.source == source) {
+        let thawed = rest.is_some();
+        let same = |p: &Part| p.source == source && p.thawed == thawed;
+        let at = match round.parts.iter().position(same) {
             Some(at) => at,
             None => {
                 round.parts.push(Part {
                     source,
+                    thawed,
                     ..Part::default()
                 });
                 round.parts.len() - 1
@@ -812,7 +982,7 @@ impl Worker {
         let part = &mut round.parts[at];
         self.sealer.seal(
             bin,
-            &self.clients,
+            rest.unwrap_or(&self.clients),
             &self.options,
             &self.limits,
             &mut part.columns,
@@ -835,6 +1005,11 @@ impl Worker {
     #[must_use]
     pub fn all_shed(&self) -> BTreeMap<&'static str, u64> {
         let mut shed = self.tally.shed.clone();
+        if let Some(detail) = &self.detail {
+            for (name, n) in detail.all_shed() {
+                *shed.entry(name).or_default() += n;
+            }
+        }
         for (name, n) in [
             ("clients", self.clients.shed),
             ("client_unparsed", self.clients.unparsed),
@@ -862,7 +1037,7 @@ impl Worker {
             ..Top::default()
         };
         let mut sums: ByKey<u32, [u64; Kind::ALL.len()]> = ByKey::default();
-        for bin in self.every_bin().filter(|b| b.key.minute >= since) {
+        for bin in self.bins.iter().flatten().filter(|b| b.key.minute >= since) {
             for (kind, table) in bin.tables.iter().enumerate() {
                 for row in table.iter().flat_map(|t| &t.rows) {
                     let n = u64::from(row.count);

@@ -67,6 +67,8 @@ struct State {
     halves: Vec<(u64, Vec<Half>)>,
     evicted: u64,
     tally: Counts,
+    /// The first blob is the details'.
+    detailed: bool,
 }
 
 /// A [`Tally`] whose names are not those of the program.
@@ -82,11 +84,9 @@ fn owned(map: &BTreeMap<&'static str, u64>) -> BTreeMap<String, u64> {
     map.iter().map(|(k, v)| ((*k).to_owned(), *v)).collect()
 }
 
-/// The names of a tally are few and the program's own; those of a state that is read are made as lasting, once a
-/// start.
 fn lasting(map: BTreeMap<String, u64>) -> BTreeMap<&'static str, u64> {
     map.into_iter()
-        .map(|(k, v)| (&*Box::leak(k.into_boxed_str()), v))
+        .map(|(k, v)| (super::super::lasting(k), v))
         .collect()
 }
 
@@ -96,7 +96,11 @@ impl Worker {
     /// # Errors
     /// Says what could not be written; it would be a bug.
     pub fn save(&mut self) -> Result<Saved, String> {
-        let mut blobs = Vec::new();
+        self.digest_all();
+        let mut blobs: Vec<Arc<[u8]>> = Vec::new();
+        if let Some(detail) = &self.detail {
+            blobs.push(detail.save().map_err(|e| e.to_string())?.into());
+        }
         let Some(p) = &self.live else {
             return Err("only a live worker has a state".to_owned());
         };
@@ -167,6 +171,7 @@ impl Worker {
                 reasons: owned(&tally.reasons),
                 shed: owned(&tally.shed),
             },
+            detailed: self.detail.is_some(),
         };
         Ok(Saved {
             head: postcard::to_stdvec(&state).map_err(|e| e.to_string())?,
@@ -202,10 +207,12 @@ impl Worker {
         } else {
             Default::default()
         };
+        let mut firsts: BTreeMap<u32, u32> = BTreeMap::new();
         for (at, s) in state.streams.into_iter().enumerate() {
             if s.server as usize >= worker.servers.len() || worker.stream_of(s.server, s.clock) != at {
                 return Err("the streams are damaged".to_owned());
             }
+            firsts.entry(s.server).or_insert(at as u32);
             worker.streams[at].course = s.course;
             worker.streams[at].last = s.last;
         }
@@ -224,12 +231,22 @@ impl Worker {
             shed: lasting(state.tally.shed),
         };
         let mut blobs = saved.blobs.iter();
+        if state.detailed {
+            let bytes = blobs.next().ok_or("the details are missing")?;
+            if let Some(detail) = &mut worker.detail
+                && !detail.load(bytes)
+                && same
+            {
+                return Err("the details are damaged".to_owned());
+            }
+        }
         let mut hot = Vec::new();
         for (server, place) in state.homes.into_iter().enumerate() {
             let server = server as u32;
             worker.add_home();
             let mut home = Home {
                 gone: place.gone,
+                stream: firsts.get(&server).copied(),
                 ..worker
                     .live
                     .as_mut()

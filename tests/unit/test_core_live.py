@@ -1,0 +1,181 @@
+"""The engine that counts lines as they come, through the compiled core."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from live_support import Child, Relp, counted, engine, kills, send, some_lines, told, until
+from polars.testing import assert_frame_equal
+
+from seismolog import _core
+
+
+def _lately(minutes: int = 50) -> datetime:
+    return datetime.now(UTC) - timedelta(minutes=minutes)
+
+
+def _same(found: dict[str, pl.DataFrame], expected: dict[str, pl.DataFrame]) -> None:
+    assert sorted(found) == sorted(expected)
+    for name, frame in expected.items():
+        assert_frame_equal(found[name].select(frame.columns), frame, check_exact=False, rel_tol=1e-12)
+
+
+def test_live_counts_are_those_of_an_archive(tmp_path: Path) -> None:
+    lines = some_lines(1, 4000, _lately(), step=0.7)
+    with engine(tmp_path / "state", lateness=30, revise=0) as live:
+        for at in range(0, len(lines), 500):
+            send(live, lines[at : at + 500])
+            time.sleep(0.06)
+        assert live.wait(10.0), "bins close by event time"
+        assert live.drain(30.0)
+        rounds = live.closed_after(0, 10_000)
+        assert len(rounds) > 1
+        found = told(rounds)
+    log = tmp_path / "log"
+    log.write_text("".join(x + "\n" for x in lines))
+    _same(found, counted(log))
+    assert set(found) >= {"account_activity", "ptr_target", "drop_target", "domain", "client_domain"}
+
+
+def test_killed_at_any_moment_nothing_is_lost_and_nothing_doubled(tmp_path: Path) -> None:
+    pick = random.Random(5)
+    lines = some_lines(2, 6000, _lately(), step=0.45)
+    sender = Relp(lines)
+    intake = {"listeners": [{"relp": {"address": "127.0.0.1:0"}}]}
+    counting = {"lateness": 30, "revise": 1, "snapshot_bytes": 1 << 17}
+    left = kills(8)
+    replayed = 0
+    while sender.waiting:
+        child = Child(tmp_path / "state", intake, counting)
+        replayed += child.started["replayed_lines"]
+        if left:
+            left -= 1
+            at = pick.uniform(0.02, 0.6)
+            timer = threading.Timer(at, child.kill)
+            timer.start()
+            sender.pump(child.address, stop=lambda: False, window=pick.choice([1, 16, 64]))
+            timer.join()
+        else:
+            sender.pump(child.address, stop=lambda: False, window=256)
+            assert child.ask("drain") == {"drained": True}
+            child.close()
+    assert left == 0, "the lines must outlast the kills"
+    assert replayed > 0
+    with engine(tmp_path / "state") as live:
+        found = told(live.closed_after(0, 100_000))
+    log = tmp_path / "log"
+    log.write_text("".join(x + "\n" for x in lines))
+    _same(found, counted(log))
+
+
+def test_a_minute_closes_by_the_clock_when_nothing_comes(tmp_path: Path) -> None:
+    stamp = (datetime.now(UTC) - timedelta(minutes=2)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    with engine(tmp_path, lateness=1) as live:
+        send(live, [f"{stamp} ns1 named[7]: client 192.0.2.1#53: query: a.example IN A +"])
+        begun = time.monotonic()
+        assert live.wait(10.0)
+        assert time.monotonic() - begun < 4
+        [closed] = live.closed_after(0)
+        assert closed.servers == ["ns1"]
+        assert pl.DataFrame(closed.table("traffic"))["count"].to_list() == [1]
+        with pytest.raises(_core.UsageError, match="no table 'domain'"):
+            closed.table("domain")
+        live.release(closed.revision)
+        assert live.closed_after(0) == []
+        assert live.wait(0.0) == []
+
+
+def test_a_late_line_tells_its_minute_again(tmp_path: Path) -> None:
+    at = datetime.now(UTC) - timedelta(minutes=3)
+    line = at.strftime("%Y-%m-%dT%H:%M:%SZ") + " ns1 named[7]: client 192.0.2.%d#53: query: a.example IN A +"
+    with engine(tmp_path, lateness=1, revise=0, details=False) as live:
+        send(live, [line % 1])
+        first = live.wait(10.0)
+        send(live, [line % 1, line % 2])
+        second = live.wait(10.0)
+        assert len(first) == 1 and second > first
+        found = told(live.closed_after(0))["client_traffic"]
+        assert dict(found.select("client", "count").iter_rows()) == {"192.0.2.1": 2, "192.0.2.2": 1}
+
+
+def test_times_of_the_future_are_those_of_receipt(tmp_path: Path) -> None:
+    ahead = datetime.now(UTC) + timedelta(hours=2)
+    line = ahead.strftime("%Y-%m-%dT%H:%M:%SZ") + " ns1 named[7]: client 192.0.2.1#53: query: a.example IN A +"
+    with engine(tmp_path, lateness=1, details=False) as live:
+        begun = datetime.now(UTC)
+        send(live, [line] * 3)
+        assert live.drain(10.0)
+        found = told(live.closed_after(0))["traffic"]
+        assert found["count"].sum() == 3
+        assert all(abs(b - begun) < timedelta(minutes=2) for b in found["bin_start"])
+        assert live.metrics()["seismolog_future_lines_total"] == 3
+
+
+def test_the_newest_minutes_and_the_numbers(tmp_path: Path) -> None:
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    with engine(tmp_path) as live:
+        send(
+            live,
+            [f"{now} ns1 named[7]: client 192.0.2.{n % 7 % 3}#53: query: a.example IN A +" for n in range(70)]
+            + [f"{now} ns1 sshd[1]: Failed password for root from 192.0.2.2 port 22 ssh2"],
+        )
+        until(lambda: live.metrics()["seismolog_counted_lines_total"] == 71)
+        top = live.top(2)
+        assert [(c["client"], c["total"]) for c in top["clients"]] == [("192.0.2.0", 30), ("192.0.2.2", 21)]
+        assert top["clients"][1]["kinds"] == {"dns_query": 20, "auth_failure": 1}
+        assert top["distinct_clients"] == 3
+        metrics = live.metrics()
+        assert metrics["seismolog_open_bins"] == 1
+        assert metrics["troubles"] == {}
+        assert "seismolog_counted_lines_total" in metrics["counters"]
+
+
+@pytest.mark.parametrize(
+    ("intake", "counting", "message"),
+    [
+        ({"x": 1}, {}, "intake: unknown field `x`"),
+        ({}, {"latenes": 1}, "counting: unknown field `latenes`"),
+        ({}, {"lateness": -1}, "lateness: -1: 0 to 86400 seconds"),
+        ({}, {"timezone": "Mars/Olympus"}, "timezone: unknown time zone"),
+        ({}, {"inside": ["10.0.0.0/99"]}, "inside: "),
+        ({}, {"limits": {"clientz": 3}}, 'limits: unknown bound "clientz"'),
+        ({}, {"snapshot_bytes": object()}, "counting: plain values"),
+    ],
+)
+def test_settings_without_meaning_are_named(
+    tmp_path: Path, intake: dict[str, object], counting: dict[str, object], message: str
+) -> None:
+    with pytest.raises(_core.UsageError) as error:
+        _core.Live(tmp_path, intake=intake, counting=counting)
+    assert str(error.value).startswith(message)
+
+
+def test_a_reload_takes_bounds_and_refuses_zones(tmp_path: Path) -> None:
+    with engine(tmp_path) as live:
+        intake = {"listeners": []}
+        live.reload(intake, {"lateness": 5, "state_bytes": 1 << 20})
+        assert live.addresses() == {}
+        with pytest.raises(_core.UsageError, match="restart"):
+            live.reload(intake, {"timezone": "Asia/Tokyo"})
+    with pytest.raises(_core.UsageError, match="not running"):
+        live.wait(0.1)
+
+
+def test_a_damaged_snapshot_is_told(tmp_path: Path) -> None:
+    with engine(tmp_path) as live:
+        send(live, some_lines(1, 50, _lately(5)))
+        assert live.drain(10.0)
+    snapshot = tmp_path / "snapshot"
+    whole = snapshot.read_bytes()
+    snapshot.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(_core.InputError, match="snapshot: unreadable.*move it away"), engine(tmp_path):
+        pass
+    snapshot.unlink()
+    with engine(tmp_path):
+        pass
