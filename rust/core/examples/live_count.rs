@@ -70,7 +70,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let client = random.ranked(20_000.0);
             let name = random.ranked(200_000.0);
             let kind = ["A", "A", "A", "AAAA", "MX", "TXT"][(random.next() % 6) as usize];
-            let text = if random.next() % 8 == 0 {
+            let text = if random.next().is_multiple_of(8) {
                 format!("{}.{}.1.10.in-addr.arpa IN PTR", name % 250, name / 250 % 250)
             } else {
                 format!("host{name}.department{}.domain{}.example IN {kind}", name % 7, name % 3001)

@@ -355,6 +355,10 @@ pub struct Counter {
 impl Counter {
     /// Counts on from a position; `revision` is the highest that was ever told.
     #[must_use]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "every part of the thread, once; called by the engine"
+    )]
     pub fn new(
         worker: Worker,
         config: CountingConfig,
