@@ -191,7 +191,8 @@ class Live:
         and `troubles` (what is wrong now: part -> message)."""
     def top(self, n: int = 10) -> dict[str, Any]:
         """The newest five minutes: since (seconds, None if counting is too far behind to answer), kinds (events by kind),
-        distinct_clients, clients (the n most frequent: client or None, total, kinds)."""
+        distinct_clients, clients (the n most frequent: client or None, total, kinds); besides lines_per_second (counted,
+        lately), matched_share (of all lines, None before the first) and open_bins."""
     def reload(self, intake: dict[str, Any], counting: dict[str, Any]) -> None:
         """Takes new settings. UsageError: one that needs a restart has changed; nothing has changed then."""
     def drain(self, timeout: float) -> bool:

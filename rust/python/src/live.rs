@@ -128,6 +128,21 @@ impl Live {
         let top = py
             .detach(|| self.engine.top(n))
             .map_err(|e| funnel::exception(&e))?;
+        let (lines, matched) = (
+            self.engine.number("seismolog_counted_lines_total"),
+            self.engine.number("seismolog_matched_lines_total"),
+        );
+        let share = if lines > 0 {
+            Some(matched as f64 / lines as f64)
+        } else {
+            None
+        };
+        d.set_item("matched_share", share)?;
+        d.set_item(
+            "lines_per_second",
+            self.engine.number("seismolog_lines_per_second"),
+        )?;
+        d.set_item("open_bins", self.engine.number("seismolog_open_bins"))?;
         let Some(top) = top else {
             // Counting is behind: an answer that says so is better than one that hangs.
             d.set_item("since", py.None())?;

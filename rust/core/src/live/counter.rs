@@ -34,6 +34,8 @@ use crate::syslog::time::Zone;
 
 /// How often the clock is looked at for bins that are due.
 const TICK: Duration = Duration::from_millis(50);
+/// Stretch over which lines a second are told.
+const PACE: Duration = Duration::from_secs(2);
 /// Rounds and snapshots that wait for the closing thread.
 pub const WAITING: usize = 4;
 /// Minutes that [`Shared::top`] looks at.
@@ -306,6 +308,7 @@ struct Shown {
     revised: Sum,
     position: Gauge,
     snapshot_us: Gauge,
+    rate: Gauge,
 }
 
 impl Shown {
@@ -326,6 +329,7 @@ impl Shown {
             revised: metrics.counter("seismolog_revised_bins_total"),
             position: metrics.gauge("seismolog_counted_position"),
             snapshot_us: metrics.gauge("seismolog_snapshot_pause_us"),
+            rate: metrics.gauge("seismolog_lines_per_second"),
         }
     }
 }
@@ -350,6 +354,8 @@ pub struct Counter {
     saved: (u64, Instant),
     ticked: Instant,
     told: Instant,
+    /// Lines counted at the beginning of the stretch that the rate is of, and when that was.
+    paced: (u64, Instant),
 }
 
 impl Counter {
@@ -370,6 +376,7 @@ impl Counter {
         jobs: SyncSender<Job>,
     ) -> Counter {
         let now = Instant::now();
+        let lines = worker.tally.lines;
         Counter {
             worker,
             fingerprint: config.fingerprint(),
@@ -383,6 +390,7 @@ impl Counter {
             saved: (saved, now),
             ticked: now,
             told: now,
+            paced: (lines, now),
         }
     }
 
@@ -497,7 +505,14 @@ impl Counter {
         true
     }
 
-    fn show(&self) {
+    fn show(&mut self) {
+        let stretch = self.paced.1.elapsed();
+        if stretch >= PACE {
+            let lines = self.worker.tally.lines;
+            let rate = (lines - self.paced.0) as f64 / stretch.as_secs_f64();
+            self.shown.rate.set(rate.round() as u64);
+            self.paced = (lines, Instant::now());
+        }
         let tally = self.worker.full_tally();
         let (open, frozen, bytes) = self.worker.kept();
         let (clamped, renewed) = self.worker.clamped_and_renewed();

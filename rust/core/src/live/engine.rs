@@ -253,6 +253,12 @@ impl Engine {
         self.metrics.all()
     }
 
+    /// One number now; 0 where there is none of that name.
+    #[must_use]
+    pub fn number(&self, name: &str) -> u64 {
+        self.metrics.get(name)
+    }
+
     /// What is wrong now, by part.
     #[must_use]
     pub fn troubles(&self) -> BTreeMap<String, String> {
