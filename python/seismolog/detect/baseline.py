@@ -43,6 +43,12 @@ FADE = 0.9
 PEAK_FADE = 0.985
 """What the busiest half hour shrinks by a day, so that one day of long ago does not excuse for ever."""
 JUMP_DAYS = 28
+CALM = 3e-4
+"""Share of the addresses of a network that rise on a day, above which it is taken as one where they change hands."""
+RESTLESS = 5.0
+"""Multiple of it from which an address of the network has no past of its own."""
+STAY = 60
+"""Minutes that a rise has to last to be that of a host that came and stayed."""
 MOST_JUMPS = 4096
 """Rises that are remembered of a day."""
 _PREFIXES = ((16, 48), (20, 56), (24, 64))
@@ -92,6 +98,8 @@ class _Series:
     """Day -> rises, of the days that could be compared with one before."""
     sizes: dict[str, int] | None = None
     """Clients by network, counted when it is wanted."""
+    pools: dict[str, float] = field(default_factory=dict)
+    """Wide network -> see :meth:`Baseline.pool_peak`."""
 
     def find(self, names: Sequence[str], *, add: bool = False) -> npt.NDArray[np.int64]:
         """Rows of these clients, -1 for those that are not known (or, with `add`, new rows)."""
@@ -153,13 +161,19 @@ class Baseline:
         total[known] = series.total[rows[known]].reshape(-1, 7, 24).sum(axis=1)
         return total
 
-    def known(self, kind: str, names: Sequence[str]) -> npt.NDArray[np.float64]:
-        """Days of its own past that each client has; 0 for one that was never seen."""
+    def known(
+        self, kind: str, names: Sequence[str], *, work: bool = False, holidays: frozenset[date] = frozenset()
+    ) -> npt.NDArray[np.float64]:
+        """Days of its own past that each client has; 0 for one that was never seen.
+
+        With `work` only working days count: a weekend says nothing of a Monday.
+        """
         series = self._series.get(kind)
         if series is None or not series.days:
             return np.zeros(len(names))
         rows = series.find(names)
-        days = np.sort(np.array(series.days))
+        counted = [d for d in series.days if not work or _works(d, holidays)]
+        days = np.sort(np.array(counted, dtype=np.int64))
         since = np.where(rows >= 0, series.first_day[np.maximum(rows, 0)], np.iinfo(np.int32).max)
         result: npt.NDArray[np.float64] = (len(days) - np.searchsorted(days, since)).astype(np.float64)
         return np.where(rows >= 0, result, 0.0)
@@ -196,7 +210,11 @@ class Baseline:
             mean_of_slot, 0.5 * (np.roll(mean_of_slot, 1, axis=1) + np.roll(mean_of_slot, -1, axis=1))
         )
         per_bin = curves.bin / timedelta(hours=1)
-        days_known = np.where(known, self.known(curves.kind, curves.names), 0.0)
+        today = curves.start(curves.bins - 1).astimezone(zone).date().toordinal()
+        works = _works(today, holidays)
+        days_known = np.where(
+            known, self.known(curves.kind, curves.names, work=works, holidays=holidays), 0.0
+        )
         mean = np.where(known[:, None], spread[:, slot] * per_bin, 0.0)
         return PastMean(mean, days_known)
 
@@ -250,8 +268,9 @@ class Baseline:
     ) -> float | None:
         """Rises about as high and as long as this one, or more so, a day, were all addresses like this client's.
 
-        None before a day could be compared with one before it. Only rises that pass a detector's own gates (ten times the
-        expected, above the busiest half hour) are remembered.
+        In a network where more than :data:`CALM` of the addresses rise on a day, addresses change hands, and the rate
+        counts as many times as it is more. None before a day could be compared with one before it. Only rises that pass a
+        detector's own gates (ten times the expected, above the busiest half hour) are remembered.
 
         Parameters
         ----------
@@ -267,7 +286,6 @@ class Baseline:
         series = self._series.get(kind)
         if series is None or not series.jumps:
             return None
-        days = len(series.jumps)
         jumps = [
             j
             for day in series.jumps.values()
@@ -280,15 +298,51 @@ class Baseline:
                 for prefix in _networks(name):
                     series.sizes[prefix] = series.sizes.get(prefix, 0) + 1
         everyone = max(len(series.names), 1)
-        rate = len(jumps) / (days * everyone)
-        for prefix in _networks(client) if client is not None else ():
-            inside = sum(prefix in _networks(j.client) for j in jumps)
-            rate = (inside + _WEIGHT * rate) / (series.sizes.get(prefix, 0) * days + _WEIGHT)
+        rate = self._rate_of(series, client, [j for day in series.jumps.values() for j in day])
+        restless = max(1.0, rate / CALM)
+        rate = self._rate_of(series, client, jumps)
         factor = 1.0
         if hour is not None and len(jumps) >= 10:
             near = sum((j.hour - hour + 1) % 24 <= 2 for j in jumps)
-            factor = min(max(8.0 * near / len(jumps), 0.25), 4.0)
-        return rate * everyone * factor
+            factor = min(max(8.0 * near / len(jumps), 1.0), 4.0)
+        return rate * everyone * factor * restless
+
+    def pool_peak(self, kind: str, client: str) -> float:
+        """What a client may do that its address had never done, where addresses change hands.
+
+        That is the busiest half hour (in ten minutes) that one in a hundred addresses of its wide network has had, if rises
+        there are :data:`RESTLESS` times :data:`CALM` or more; 0 elsewhere: the address has a past of its own.
+        """
+        series = self._series.get(kind)
+        wide = _networks(client)[:1]
+        if series is None or not series.jumps or not wide:
+            return 0.0
+        if wide[0] not in series.pools:
+            rows = [i for i, name in enumerate(series.names) if _networks(name)[:1] == wide]
+            rises = sum(
+                _networks(j.client)[:1] == wide and j.minutes >= STAY
+                for day in series.jumps.values()
+                for j in day
+            )
+            rate = rises / (len(series.jumps) * max(len(rows), 1))
+            peak = (
+                float(np.quantile(series.peak[rows], 0.99))
+                if rate >= RESTLESS * CALM and len(rows) >= 50
+                else 0.0
+            )
+            series.pools[wide[0]] = peak
+        return series.pools[wide[0]]
+
+    @staticmethod
+    def _rate_of(series: _Series, client: str | None, jumps: Sequence[Jump]) -> float:
+        """Rises of an address of this client's network on a day; the wider networks' as far as it is not known better."""
+        days = len(series.jumps)
+        rate = len(jumps) / (days * max(len(series.names), 1))
+        sizes = series.sizes or {}
+        for prefix in _networks(client) if client is not None else ():
+            inside = sum(prefix in _networks(j.client) for j in jumps)
+            rate = (inside + _WEIGHT * rate) / (sizes.get(prefix, 0) * days + _WEIGHT)
+        return rate
 
     # -- learning
 
@@ -363,9 +417,9 @@ class Baseline:
         absent = np.ones(len(series.names), np.bool_)
         absent[rows] = False
         series.full[absent] *= 0.8
-        compared = bool(series.days)
+        compared = any(_works(d, holidays) or not _works(day, holidays) for d in series.days)
         series.days.append(day)
-        series.sizes = None
+        series.sizes, series.pools = None, {}
         if compared:
             highest = sorted(jumps, key=lambda jump: -jump[2])[:MOST_JUMPS]
             series.jumps[day] = [
@@ -496,6 +550,12 @@ def _networks(name: str) -> tuple[str, ...]:
         return ()
     place = 0 if address.version == 4 else 1
     return tuple(str(ipaddress.ip_network((address, widths[place]), strict=False)) for widths in _PREFIXES)
+
+
+def _works(day: int, holidays: frozenset[date]) -> bool:
+    """Whether a day (its ordinal) is a working day."""
+    when = date.fromordinal(day)
+    return when.weekday() < 5 and when not in holidays
 
 
 def slots_of(

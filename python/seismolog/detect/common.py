@@ -193,6 +193,8 @@ def elevated(
             continue
         if jumps_a_day is not None and run.known and view.baseline is not None:
             rate = rises_a_day(view, curves, run)
+            if run.level < view.baseline.pool_peak(curves.kind, curves.names[run.row]) * curves.scale:
+                continue
             # Until a day was compared with one before it, nobody knows how often clients rise here.
             if (rate is None and run.level < beyond) or (rate is not None and rate > jumps_a_day):
                 continue
@@ -361,8 +363,8 @@ def effective(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> float
     return len(a) * (1 - product) / (1 + product)
 
 
-def likeness(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> tuple[float, float]:
-    """Rank correlation of two series, and the natural logarithm of its chance.
+def likeness(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> tuple[float, float, float]:
+    """Rank correlation of two series, the natural logarithm of its chance, and that of what is new in each bin alone.
 
     The chance is the smaller of two, doubled: of the correlation of the levels with the number of bins corrected for
     autocorrelation, and of the correlation of what is new in each bin (both series whitened by their own AR(1)) with
@@ -373,7 +375,7 @@ def likeness(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> tuple[
     fresh = [x[1:] - lag_one(x) * x[:-1] for x in (a, b)]
     new = min(spearman(fresh[0], fresh[1]), 0.9999)
     changes = log_normal_tail(math.atanh(new) * math.sqrt(max(len(fresh[0]) - 3, 0)))
-    return r, min(0.0, math.log(2) + min(levels, changes))
+    return r, min(0.0, math.log(2) + min(levels, changes)), changes
 
 
 def log_normal_tail(z: float) -> float:

@@ -53,6 +53,9 @@ class Settings(base.Settings):
         default=0.55, gt=0, lt=1, description="Least rank correlation with a mail server."
     )
     p_value: float = Field(default=0.05, gt=0, lt=1, description="Chance of a false likeness a day.")
+    changes: float = Field(
+        default=0.02, gt=0, lt=1, description="Chance of the likeness of what is new in each bin, by itself."
+    )
     bins: int = Field(default=24, ge=12, description="Bins of ten minutes that have to be seen.")
 
 
@@ -82,7 +85,10 @@ def find(view: View, settings: Settings) -> list[Raised]:
             a, b = mine[2:-2], theirs[2:-2]
             if len(a) < settings.bins - 4 or a.std() == 0 or b.std() == 0:
                 continue
-            r, log_p = common.likeness(a, b)
+            r, log_p, changes = common.likeness(a, b)
+            # A working day has one shape for all: the small ups and downs have to agree as well.
+            if changes > math.log(settings.changes):
+                continue
             if best is None or log_p < best[1]:
                 share = float(
                     shown.values[run.row, part][good].sum() / max(float(curve[part][good].sum()), 1.0)

@@ -38,7 +38,7 @@ TABLES: Mapping[str, Sequence[str]] = {
     "client_traffic": ("bin_start", "server", "kind", "client", "count"),
     "traffic": ("bin_start", "server", "kind", "count"),
 }
-JUMPS = 0.2
+JUMPS = 1.0
 """Rises a day that are usual here: beyond it a client that rose is under no incident (as in ``step_change``)."""
 
 

@@ -62,7 +62,7 @@ class Settings(base.Settings):
     )
     reference: float = Field(default=0.5, ge=0, description="k: what each bin takes away from the sum.")
     jumps_a_day: float = Field(
-        default=0.2,
+        default=1.0,
         gt=0,
         description="Rises of this height that are usual here: with more a day, one is no news.",
     )

@@ -166,7 +166,7 @@ def together(view: View, shown: Curves, runs: Sequence[Run], settings: Settings)
                     continue
                 both = np.flatnonzero((held[i] > 0) & (moved[1][j] > 0))
                 a, b = curve(i)[both], curve(j)[both - lag]
-                r, log_p = common.likeness(a, b)
+                r, log_p, _ = common.likeness(a, b)
                 if r < settings.correlation or log_p > limit:
                     continue
                 known = found.get((i, j))
