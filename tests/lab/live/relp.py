@@ -89,7 +89,7 @@ class Sender:
                 if not data.startswith(b"200"):
                     raise RefusedError(repr(data))
                 came.add(int(number))
-            if wanted <= came or (not wanted and came):
+            if came and wanted <= came:
                 return came
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([self._socket], [], [], left)[0]:
@@ -100,7 +100,10 @@ class Sender:
             self._rest += got
 
     def _take(self, seconds: float) -> None:
-        for number in self._answers(set(), seconds):
+        answered = self._answers(set(), seconds)
+        if not answered:
+            raise ConnectionError(f"no answer in {seconds:.0f} s")
+        for number in answered:
             if self.waiting.pop(number, None) is not None:
                 self.confirmed += 1
 
@@ -114,7 +117,10 @@ class Sender:
                 while queue and len(self.waiting) < self.window:
                     # On the list of what waits before it is on the wire: a failure in between loses nothing.
                     self._send(queue.pop())
-                self._take(0.0 if queue and len(self.waiting) < self.window else 5.0)
+                # Half a window at a time, as a busy sender has it: else each answer would let one message out.
+                least = self.window // 2 if queue else 0
+                while len(self.waiting) > least:
+                    self._take(30.0)
             except RefusedError:
                 raise
             except OSError:

@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("live-lab")]
 
 #: Every path waits so long for late lines; the shuffle stays within it.
 LATENESS = 8.0
-COUNTED = ["traffic", "client_traffic"]
+COUNTED = [name for name, table in TABLES.items() if table.sourced]
 
 
 @pytest.fixture(scope="module")
