@@ -110,7 +110,9 @@ class Daemon:
         """The sum of a metric over its labels."""
         return metric(self.metrics_port, name)
 
-    def wait_lines(self, count: int, name: str = "seismolog_counted_lines_total", seconds: float = 300.0) -> float:
+    def wait_lines(
+        self, count: int, name: str = "seismolog_counted_lines_total", seconds: float = 300.0
+    ) -> float:
         """Wait until so many lines were counted; returns the moment."""
         deadline = time.monotonic() + seconds
         while (seen := self.metric(name)) < count:

@@ -82,7 +82,9 @@ class Child:
 
 
 @contextmanager
-def engine(folder: Path, *, listeners: list[dict[str, Any]] | None = None, **counting: Any) -> Iterator[_core.Live]:
+def engine(
+    folder: Path, *, listeners: list[dict[str, Any]] | None = None, **counting: Any
+) -> Iterator[_core.Live]:
     """An engine of this process, with one TCP listener where none is named."""
     intake = {"listeners": [{"tcp": {"address": "127.0.0.1:0"}}] if listeners is None else listeners}
     live = _core.Live(folder, intake=intake, counting=counting)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.unit.live_support import Child, Relp, counted, engine, kills, send, some_lines, told, until
 from polars.testing import assert_frame_equal
 
 from seismolog import _core
+from tests.unit.live_support import Child, Relp, counted, engine, kills, send, some_lines, told, until
 
 
 def _lately(minutes: int = 50) -> datetime:
@@ -114,7 +114,9 @@ def test_a_late_line_tells_its_minute_again(tmp_path: Path) -> None:
 
 def test_times_of_the_future_are_those_of_receipt(tmp_path: Path) -> None:
     ahead = datetime.now(UTC) + timedelta(hours=2)
-    line = ahead.strftime("%Y-%m-%dT%H:%M:%SZ") + " ns1 named[7]: client 192.0.2.1#53: query: a.example IN A +"
+    line = (
+        ahead.strftime("%Y-%m-%dT%H:%M:%SZ") + " ns1 named[7]: client 192.0.2.1#53: query: a.example IN A +"
+    )
     with engine(tmp_path, lateness=1, details=False) as live:
         begun = datetime.now(UTC)
         send(live, [line] * 3)
@@ -131,7 +133,9 @@ def test_the_newest_minutes_and_the_numbers(tmp_path: Path) -> None:
         send(
             live,
             [f"{now} ns1 named[7]: client 192.0.2.{n % 7 % 3}#53: query: a.example IN A +" for n in range(70)]
-            + [f"{now} ns1 dovecot[1]: imap-login: Login: user=<u>, method=PLAIN, rip=192.0.2.2, lip=192.0.2.9, mpid=3"],
+            + [
+                f"{now} ns1 dovecot[1]: imap-login: Login: user=<u>, method=PLAIN, rip=192.0.2.2, lip=192.0.2.9, mpid=3"
+            ],
         )
         until(lambda: live.metrics()["seismolog_counted_lines_total"] == 71)
         top = live.top(2)
@@ -182,7 +186,7 @@ def test_a_damaged_snapshot_is_told(tmp_path: Path) -> None:
     snapshot = tmp_path / "snapshot"
     whole = snapshot.read_bytes()
     snapshot.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    with pytest.raises(_core.InputError, match="snapshot: unreadable.*move it away"), engine(tmp_path):
+    with pytest.raises(_core.InputError, match=r"snapshot: unreadable.*move it away"), engine(tmp_path):
         pass
     snapshot.unlink()
     with engine(tmp_path):

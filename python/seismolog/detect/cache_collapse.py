@@ -44,14 +44,14 @@ class Settings(base.Settings):
     THRESHOLDS: ClassVar[Mapping[str, int]] = {"z": 1, "share": -1, "bins": 1}
 
     share: float = Field(
-        default=0.6, gt=0, lt=1, description="Share of the usual efficiency that it falls below."
+        default=0.85, gt=0, lt=1, description="Share of the usual efficiency that it falls below."
     )
     z: float = Field(default=4.0, gt=0, description="Robust deviations below the usual.")
     least: float = Field(
         default=0.1, gt=0, lt=1, description="Usual efficiency from which there is a cache to lose."
     )
     bins: int = Field(
-        default=5, ge=2, description="Bins of ten minutes in a row: longer than a restart of named."
+        default=6, ge=2, description="Bins of ten minutes in a row: longer than a restart of named."
     )
 
 

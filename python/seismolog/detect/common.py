@@ -94,31 +94,50 @@ def usable(view: View, curves: Curves, settings: Settings, *, servers: bool = Fa
     return curves if left.all() else curves.where(left)
 
 
-def population_peak(view: View, curves: Curves) -> float:
-    """The busiest half hour (as counts a bin) that the tail of all clients' lets expect of the busiest of them.
+def population_peak(view: View, curves: Curves) -> npt.NDArray[np.float64]:
+    """For each row the busiest half hour (as counts a bin) that the tail of all clients lets expect of the busiest.
 
-    The logarithms of the ranked values from the hundredth part to the sixth of all clients are continued in a straight
-    line (Zipf's law) to the first rank. Known servers do not count.
+    Clients inside and outside are populations of their own. The logarithms of the ranked values below the
+    first half to one in a hundred of all clients are continued in a straight line (Zipf's law) to the first rank. Known
+    servers do not count. A population of less than 50 is told by both.
     """
     whole = view.curves(curves.key[0], bin=curves.key[1]) if curves.key else curves
 
-    def make() -> float:
-        if len(whole) < 50 or whole.bins < WINDOW:
-            return 0.0
+    def make() -> tuple[float, float]:
+        if not len(whole) or whole.bins < WINDOW:
+            return 0.0, 0.0
         peaks = running_sum(whole.values, WINDOW).max(axis=1) / WINDOW
-        peaks = np.sort(peaks[~view.site.is_known_server(whole.names)])[::-1]
-        # Not the very first: a few clients that are under an incident must not say what is usual.
-        low, high = max(20, len(peaks) // 100), max(60, len(peaks) // 6)
-        chosen = peaks[low:high].astype(np.float64)
+        usual = ~view.site.is_known_server(whole.names)
+        inside = view.site.is_inside(whole.names)
+        every = _largest(peaks[usual])
+        within, without = peaks[usual & inside], peaks[usual & ~inside]
+        return (
+            _largest(within) if len(within) >= 50 else every,
+            _largest(without) if len(without) >= 50 else every,
+        )
+
+    within, without = view.kept(("population peak", whole.kind, whole.bin, len(whole)), make)
+    beyond: npt.NDArray[np.float64] = np.where(view.site.is_inside(curves.names), within, without)
+    return beyond
+
+
+def _largest(peaks: npt.NDArray[np.floating]) -> float:
+    """The largest of some values as their tail lets expect it."""
+    ordered = np.sort(peaks)[::-1].astype(np.float64)
+    n = len(ordered)
+    found = []
+    # Not the very first: a few clients that are under an incident must not say what is usual. A tail with a bend in it
+    # is told by two stretches; the smaller answer holds.
+    for low, high in ((max(10, n // 200), max(40, n // 20)), (max(20, n // 100), max(60, n // 6))):
+        chosen = ordered[low:high]
         chosen = chosen[chosen > 0]
         if len(chosen) < 8:
-            return float(peaks[low]) if low < len(peaks) else 0.0
+            found.append(float(ordered[low]) if low < n else 0.0)
+            continue
         x, y = np.log(np.arange(low + 1, low + 1 + len(chosen))), np.log(chosen)
-        slope = min(float(np.polyfit(x, y, 1)[0]), 0.0)
-        return float(math.exp(y.mean() - slope * x.mean()))
-
-    result: float = view.kept(("population peak", whole.kind, whole.bin, len(whole)), make)
-    return result
+        slope = min(max(float(np.polyfit(x, y, 1)[0]), -1.0), 0.0)
+        found.append(float(math.exp(y.mean() - slope * x.mean())))
+    return min(found)
 
 
 def elevated(
@@ -196,7 +215,7 @@ def elevated(
             if run.level < view.baseline.pool_peak(curves.kind, curves.names[run.row]) * curves.scale:
                 continue
             # Until a day was compared with one before it, nobody knows how often clients rise here.
-            if (rate is None and run.level < beyond) or (rate is not None and rate > jumps_a_day):
+            if (rate is None and run.level < beyond[run.row]) or (rate is not None and rate > jumps_a_day):
                 continue
         kept.append(run)
     return kept

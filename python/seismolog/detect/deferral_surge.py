@@ -52,7 +52,7 @@ class Settings(base.Settings):
     )
     climb: float = Field(default=1.2, gt=0, description="Multiple of the N_from that was to be expected.")
     p_value: float = Field(default=1e-3, gt=0, lt=1, description="Chance of a false surge a day.")
-    bins: int = Field(default=2, ge=1, description="Bins of ten minutes in a row.")
+    bins: int = Field(default=4, ge=1, description="Bins of ten minutes in a row.")
 
 
 def find(view: View, settings: Settings) -> list[Raised]:
@@ -104,7 +104,7 @@ def _surges(
             should = expected
         if accepted[low:high].sum() < settings.climb * should[low:high].sum():
             continue
-        weak = (deferred >= 2 * mean + 3) & (now > ratio)
+        weak = (deferred >= 1.6 * mean + 2) & (now > ratio)
         begin, stop = low, high
         while begin > 0 and weak[begin - 1]:
             begin -= 1

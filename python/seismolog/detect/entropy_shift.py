@@ -4,8 +4,8 @@ Series
     Shannon entropies in bits of the sources, H_s, and of the names, H_q, of ``traffic``, by kind, query type and side; each
     minute's own, averaged over ten minutes by the number of queries. For ``firewall_drop`` only H_s.
 Statistic
-    Each entropy is held against what the volume lets expect (a robust line in log n, by the days before or the
-    rest of the view, and the hour's own offset where three days are known). With at least ``minimum`` queries in the bin,
+    Each entropy is held against what the volume lets expect (a robust line in log n) and the time of the day, where two
+    days of the same kind are known. With at least ``minimum`` queries in the bin,
     |z| > ``z`` for both and a shift of ``shift`` bits of one, for ``bins`` bins. Where the log has no names, H_s alone
     with half as much again.
 Signs
@@ -64,6 +64,11 @@ class Settings(base.Settings):
     minimum: float = Field(default=1000.0, gt=0, description="Queries in ten minutes.")
     z: float = Field(default=5.0, gt=0, description="Robust deviations of both entropies.")
     shift: float = Field(default=0.5, gt=0, description="Bits by which one of them has to differ.")
+    growth: float = Field(
+        default=1.15,
+        gt=0,
+        description="Multiple of the queries of the hours around: who attacks adds to them.",
+    )
     bins: int = Field(default=2, ge=1, description="Bins of ten minutes in a row.")
 
 
@@ -115,41 +120,72 @@ def _series(view: View) -> dict[tuple[str, str, str, str], Series]:
 
 
 def _standardized(
-    counts: Floats, values: Floats, past: tuple[Floats, Floats] | None
+    view: View, first: datetime, counts: Floats, values: Floats, past: tuple[Floats, Floats] | None
 ) -> tuple[Floats, Floats]:
-    """(z, difference in bits) of an entropy against the line in log n that fits the past (or the view itself)."""
+    """(z, difference in bits) of an entropy against what volume and time of the day let expect.
+
+    The line in log n is that of all bins known. Where two days of the same kind (working or free) are known, the
+    time of the day has an offset of its own, the median of an hour around it on those days; until then the
+    difference of night and day is part of the spread.
+    """
+    nothing = np.zeros(len(values)), np.zeros(len(values))
     good = np.isfinite(values) & (counts >= 30)
-    if past is not None and (np.isfinite(past[1]) & (past[0] >= 30)).sum() >= 72:
-        known = np.isfinite(past[1]) & (past[0] >= 30)
-        x, y = np.log(past[0][known]), past[1][known]
-    elif good.sum() >= 24:
-        x, y = np.log(counts[good]), values[good]
-    else:
-        return np.zeros(len(values)), np.zeros(len(values))
+    old_counts, old = past if past is not None else (np.zeros(0), np.zeros(0))
+    known = np.isfinite(old) & (old_counts >= 30)
+    x = np.log(np.concatenate([old_counts[known], counts[good]]))
+    y = np.concatenate([old[known], values[good]])
+    if len(x) < 24:
+        return nothing
     slope, level = _robust_line(x, y)
     rest = y - level - slope * x
-    spread = max(1.4826 * float(np.median(np.abs(rest - np.median(rest)))), 0.03)
-    difference = np.where(good, values - level - slope * np.log(np.maximum(counts, 1)), 0.0)
-    offset = np.zeros(len(values))
-    if past is not None and len(past[0]) >= 3 * 144:
-        # The same time of the day on the days before: the mixture of the night is not that of the day.
-        old = np.where(
-            np.isfinite(past[1]) & (past[0] >= 30),
-            past[1] - level - slope * np.log(np.maximum(past[0], 1)),
-            np.nan,
-        )
-        for t in range(len(values)):
-            near = [
-                old[max(0, p - 3) : p + 4]
-                for day in range(1, 8)
-                if 0 <= (p := len(old) + t - 144 * day) < len(old)
-            ]
-            if near and np.isfinite(part := np.concatenate(near)).sum() >= 9:
-                offset[t] = float(np.nanmedian(part))
-        held = rest - np.median(rest)
-        spread = max(min(spread, 1.4826 * float(np.median(np.abs(held)))), 0.03)
+    spread = _spread(rest)
+    difference = np.where(good, values - level - slope * np.log(np.maximum(counts, 1)), np.nan)
+    before = np.where(known, old - level - slope * np.log(np.maximum(old_counts, 1)), np.nan)
+    days = _like_days(view, first, len(values), len(old))
+    offset, have = np.zeros(len(values)), np.zeros(len(values), np.bool_)
+    left = []
+    for t, backs in enumerate(days):
+        near = [before[max(0, p - 3) : p + 4] for p in backs]
+        near = [part for part in near if np.isfinite(part).sum() >= 3]
+        if len(near) >= 2:
+            middles = np.array([float(np.nanmedian(part)) for part in near])
+            offset[t], have[t] = float(np.median(middles)), True
+            left.append(np.concatenate(near) - offset[t])
+    if have.any():
+        held = np.concatenate(left)
+        within = _spread(held[np.isfinite(held)])
+        spread_at = np.where(have, within, spread)
+    else:
+        spread_at = np.full(len(values), spread)
     difference = np.where(good, difference - offset, 0.0)
-    return difference / spread, difference
+    return difference / spread_at, difference
+
+
+def _spread(rest: Floats) -> float:
+    """Robust standard deviation, at least that of the tails: mixtures wander further than their middle tells."""
+    middle = float(np.median(rest))
+    tail = float(np.quantile(np.abs(rest - middle), 0.95)) / 1.96
+    return max(1.4826 * float(np.median(np.abs(rest - middle))), tail, 0.03)
+
+
+def _like_days(view: View, first: datetime, size: int, known: int) -> list[list[int]]:
+    """For each bin the places in the days before of the same time on days of the same kind, working or free."""
+    zone, holidays = view.zone, view.site.holidays
+
+    def free(moment: datetime) -> bool:
+        local = moment.astimezone(zone)
+        return local.weekday() >= 5 or local.date() in holidays
+
+    found = []
+    for t in range(size):
+        now = free(first + t * TEN)
+        backs = []
+        for day in range(1, 15):
+            place = known + t - 144 * day
+            if 0 <= place < known and free(first + t * TEN - timedelta(days=day)) == now:
+                backs.append(place)
+        found.append(backs)
+    return found
 
 
 def _robust_line(x: Floats, y: Floats) -> tuple[float, float]:
@@ -175,8 +211,8 @@ def _shifts(
 ) -> list[Raised]:
     server, kind, qtype, side = key
     counts, sources, names = now
-    z_s, d_s = _standardized(counts, sources, (before[1], before[2]) if before else None)
-    z_q, d_q = _standardized(counts, names, (before[1], before[3]) if before else None)
+    z_s, d_s = _standardized(view, first, counts, sources, (before[1], before[2]) if before else None)
+    z_q, d_q = _standardized(view, first, counts, names, (before[1], before[3]) if before else None)
     named = np.isfinite(names).any() and kind != "firewall_drop"
     big = counts >= settings.minimum
     if named:
@@ -184,8 +220,14 @@ def _shifts(
         flags &= np.maximum(np.abs(d_s), np.abs(d_q)) >= settings.shift
     else:
         flags = big & (np.abs(z_s) > 1.5 * settings.z) & (np.abs(d_s) >= settings.shift)
+    # A part of a log that is missing, and the bins at its edges, are no mixture of it.
+    whole = view.whole_bins(server)
+    flags &= whole
     found = []
     for low, high in common.runs_of(flags, gap=2, least=settings.bins):
+        around = np.concatenate([counts[max(0, low - 12) : low], counts[high : high + 12]])
+        if len(around) and np.median(counts[low:high]) < settings.growth * np.median(around):
+            continue
         span = slice(low, high)
         sign = (int(np.sign(np.median(d_s[span]))), int(np.sign(np.median(d_q[span]))) if named else 0)
         if sign[0] == 0:

@@ -1,14 +1,15 @@
 """No line from a server that always writes: the logging itself is broken.
 
 Series
-    Events of a server over all kinds (``traffic``), in bins of ten minutes; the edges by the minute.
+    Events of a server over all kinds (``traffic``), by the minute.
 Statistic
-    A server that wrote in at least ``regular`` of the bins of the view and the days before, and an empty bin or more with
-    Σ log P(0) below log(p_value / (servers × bins a day)) under a negative binomial with the mean of the hours around.
+    A server that wrote in at least ``regular`` of the ten-minute bins of the view and the days before, and a run of empty
+    minutes with Σ log P(0) below log(p_value / (servers × minutes a day)) under a negative binomial whose mean is that of
+    the hour around, or of the same time of the days before where that is less.
 Source
     Ours.
 Limits
-    A gap of less than a whole bin is not seen. At the end of an archive a log may just end; only a view that is closing
+    A gap of less than ``minutes`` is not told. At the end of an archive a log may just end; only a view that is closing
     now (the daemon) tells a server that has stopped.
 """
 
@@ -16,12 +17,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 from pydantic import Field
 
 from seismolog.detect import base, common, residuals
@@ -33,18 +33,18 @@ if TYPE_CHECKING:
 NAME = "log_gap"
 SUMMARY = "A server that always writes has written nothing."
 TABLES: Mapping[str, Sequence[str]] = {"traffic": ("bin_start", "server", "kind", "count")}
-TEN = timedelta(minutes=10)
+MINUTE = timedelta(minutes=1)
 
 
 class Settings(base.Settings):
     """When a pause is a gap."""
 
-    THRESHOLDS: ClassVar[Mapping[str, int]] = {"bins": 1, "p_value": -1}
+    THRESHOLDS: ClassVar[Mapping[str, int]] = {"minutes": 1, "p_value": -1}
 
     regular: float = Field(
-        default=0.9, gt=0, le=1, description="Share of bins in which the server has to write."
+        default=0.9, gt=0, le=1, description="Share of ten minutes in which the server has to write."
     )
-    bins: int = Field(default=1, ge=1, description="Whole empty bins of ten minutes.")
+    minutes: int = Field(default=8, ge=2, description="Empty minutes.")
     p_value: float = Field(default=1e-4, gt=0, lt=1, description="Chance of a false gap a day.")
     shape: float = Field(
         default=1.5,
@@ -55,17 +55,12 @@ class Settings(base.Settings):
 
 def find(view: View, settings: Settings) -> list[Raised]:
     """Gaps of each server."""
-    lines: dict[str, npt.NDArray[np.float64]] = {}
-    for (server, _), counts in view.server_curves(None).items():
-        lines[server] = lines.get(server, np.zeros(len(counts))) + counts
+    lines = _lines(view, "1m")
     if not lines:
         return []
-    earlier: dict[str, npt.NDArray[np.float64]] = {}
-    if view.earlier is not None:
-        for (server, _), counts in view.earlier.server_curves(None).items():
-            earlier[server] = earlier.get(server, np.zeros(len(counts))) + counts
-    first, count = view.grid(TEN)
-    limit = math.log(settings.p_value / (max(len(lines), 1) * 144))
+    earlier = _lines(view.earlier, "10m") if view.earlier is not None else {}
+    first, count = view.grid(MINUTE)
+    limit = math.log(settings.p_value / (max(len(lines), 1) * 1440))
     found = []
     for server, counts in sorted(lines.items()):
         past = earlier.get(server, np.zeros(0))
@@ -75,23 +70,25 @@ def find(view: View, settings: Settings) -> list[Raised]:
             continue
         start = 0 if len(past) else int(seen[0])
         stop = count if view.closing else int(seen[-1]) + 1
-        known = np.concatenate([past, counts[start:stop]])
-        for low, high in common.runs_of(counts[start:stop] == 0, least=settings.bins):
+        for low, high in common.runs_of(counts[start:stop] == 0, least=settings.minutes):
             low, high = low + start, high + start
-            rest = np.concatenate([past, counts[start:low], counts[high:stop]])
-            if len(known) < 12 or (rest > 0).mean() < settings.regular:
+            rest = np.concatenate([past, _tens(np.concatenate([counts[start:low], counts[high:stop]]))])
+            if len(rest) < 12 or (rest > 0).mean() < settings.regular:
                 continue
-            around = np.concatenate([counts[max(start, low - 12) : low], counts[high : min(high + 12, stop)]])
-            mean = float(np.median(around)) if len(around) >= 3 else float(np.median(rest))
-            if len(past) >= 144:
-                same = _same_hours(past, low - start, high - start)
-                mean = min(mean, float(np.median(same))) if len(same) else mean
-            log_p = (high - low) * float(residuals.log_lower(0, max(mean, 1e-6), settings.shape)[()])
+            around = np.concatenate([counts[max(start, low - 60) : low], counts[high : min(high + 60, stop)]])
+            mean = float(around.mean()) if len(around) >= 10 else float(rest.mean()) / 10
+            same = _same_hours(past, low // 10, -(-high // 10))
+            if len(same):
+                mean = min(mean, float(np.median(same)) / 10)
+            # As if the minutes of half an hour moved as one: a server that rests for ten minutes is none that ended.
+            halves = max(1.0, (high - low) / 30)
+            log_p = halves * float(
+                residuals.log_lower(0, max(mean, 1e-6) * (high - low) / halves, settings.shape * 4)[()]
+            )
             if mean <= 0 or log_p > limit:
                 continue
-            begin, end = _minutes(view, server, first + low * TEN, first + high * TEN)
             still = high >= count and view.closing
-            minutes = (end - begin) / timedelta(minutes=1)
+            begin, end = first + low * MINUTE, first + high * MINUTE
             others = any(c[low:high].any() for s, c in lines.items() if s != server)
             found.append(
                 Raised(
@@ -105,8 +102,8 @@ def find(view: View, settings: Settings) -> list[Raised]:
                     score=-log_p / math.log(10),
                     threshold=-limit / math.log(10),
                     explanation=(
-                        f"{server} has written no line from {view.local(begin)} on for {common.number(minutes)} minutes, "
-                        f"where {common.number(mean)} in every ten are usual"
+                        f"{server} has written no line from {view.local(begin)} on for {high - low} minutes, "
+                        f"where {common.number(10 * mean)} in every ten are usual"
                         + (
                             "; other servers went on writing."
                             if others
@@ -114,14 +111,28 @@ def find(view: View, settings: Settings) -> list[Raised]:
                         )
                     ),
                     evidence={
-                        "minutes": round(minutes),
-                        "usual_per_10_minutes": round(mean, 1),
+                        "minutes": high - low,
+                        "usual_per_10_minutes": round(10 * mean, 1),
                         "log10_p": round(log_p / math.log(10), 1),
                         "others_wrote": others,
                     },
                 )
             )
     return found
+
+
+def _lines(view: View, length: str) -> dict[str, npt.NDArray[np.float64]]:
+    """Server -> events of every kind by bin."""
+    lines: dict[str, npt.NDArray[np.float64]] = {}
+    for (server, _), counts in view.server_curves(None, bin=length).items():
+        lines[server] = lines.get(server, np.zeros(len(counts))) + counts
+    return lines
+
+
+def _tens(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    whole = len(counts) // 10 * 10
+    summed: npt.NDArray[np.float64] = counts[:whole].reshape(-1, 10).sum(axis=1)
+    return summed
 
 
 def _same_hours(past: npt.NDArray[np.float64], low: int, high: int) -> npt.NDArray[np.float64]:
@@ -131,22 +142,4 @@ def _same_hours(past: npt.NDArray[np.float64], low: int, high: int) -> npt.NDArr
     for day in range(1, 8):
         back = len(past) + places - 144 * day
         found.append(past[back[(back >= 0) & (back < len(past))]])
-    return np.concatenate(found)
-
-
-def _minutes(view: View, server: str, begin: datetime, end: datetime) -> tuple[datetime, datetime]:
-    """The gap to the minute: from the end of the last minute with a line to the start of the next."""
-    rows = (
-        view.lazy("traffic", ["bin_start", "server", "count"], since=begin - TEN, until=end + TEN)
-        .filter(pl.col("server").cast(pl.String) == server, pl.col("count") > 0)
-        .select("bin_start")
-        .collect()
-    )
-    times = rows["bin_start"]
-    before, after = times.filter(times < begin), times.filter(times >= end)
-    last, following = before.max(), after.min()
-    if isinstance(last, datetime):
-        begin = last + timedelta(minutes=1)
-    if isinstance(following, datetime):
-        end = following
-    return begin, end
+    return np.concatenate(found) if found else past[:0]

@@ -47,7 +47,7 @@ class Settings(base.Settings):
     p_value: float = Field(default=1e-3, gt=0, lt=1, description="Upper tail of each bin.")
     factor: float = Field(default=1.3, gt=1, description="Multiple of the calculated queries.")
     minimum: float = Field(default=50.0, gt=0, description="Queries in ten minutes beyond the calculated.")
-    bins: int = Field(default=3, ge=1, description="Bins of ten minutes in a row.")
+    bins: int = Field(default=5, ge=1, description="Bins of ten minutes in a row.")
     deviations: float = Field(
         default=4.0, gt=0, description="Robust deviations of the standardized residuals of other times."
     )

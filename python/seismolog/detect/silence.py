@@ -38,6 +38,7 @@ TABLES: Mapping[str, Sequence[str]] = {
     "client_traffic": ("bin_start", "server", "kind", "client", "count"),
     "traffic": ("bin_start", "server", "kind", "count"),
 }
+TEN = timedelta(minutes=10)
 JUMPS = 1.0
 """Rises a day that are usual here: beyond it a client that rose is under no incident (as in ``step_change``)."""
 
@@ -229,10 +230,16 @@ def _raised(
 def _mail_servers(view: View) -> list[Raised]:
     """Predicted but absent: the mail of a server says there should be queries, and there are none."""
     found = []
+    first, _ = view.grid(TEN)
+    covered = view.covered("dns_query")
     for host in view.mail_hosts:
         model = view.model(host)
         for absence in model.absences if model is not None else ():
             if absence.end <= view.since or absence.bins < 2:
+                continue
+            # Where the DNS server's log has a gap, nobody's queries came.
+            span = slice(max(0, (absence.start - first) // TEN), max(0, (absence.end - first) // TEN))
+            if not covered[span].all():
                 continue
             last = model.table["bin_start"][-1] if model is not None else None
             ended = absence.end if last is None or absence.end <= last else None

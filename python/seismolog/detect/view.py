@@ -510,6 +510,32 @@ class View:
 
         return cast("npt.NDArray[np.bool_]", self.kept(("covered", kind, bin), make))
 
+    def whole_bins(self, server: str, *, minutes: int = 3) -> npt.NDArray[np.bool_]:
+        """For each bin of ten minutes whether the server's log is whole in it: no run of so many empty minutes.
+
+        All are where the server is so quiet that empty minutes are nothing special (more than one in ten).
+        """
+
+        def make() -> npt.NDArray[np.bool_]:
+            _, count = self.grid(TEN)
+            lines = [counts for (s, _), counts in self._by_server("1m").items() if s == server]
+            start, _ = self.grid(timedelta(minutes=1))
+            skipped = (self.grid(TEN)[0] - start) // timedelta(minutes=1)
+            if not lines:
+                return np.ones(count, dtype=np.bool_)
+            empty = (np.sum(lines, axis=0) == 0)[skipped : skipped + 10 * count]
+            if len(empty) < 10 * count or empty.mean() > 0.1:
+                return np.ones(count, dtype=np.bool_)
+            whole = np.ones(count, dtype=np.bool_)
+            run = 0
+            for minute in range(len(empty)):
+                run = run + 1 if empty[minute] else 0
+                if run >= minutes:
+                    whole[(minute - minutes + 1) // 10 : minute // 10 + 1] = False
+            return whole
+
+        return cast("npt.NDArray[np.bool_]", self.kept(("whole", server, minutes), make))
+
     # -- what was to be expected
 
     def groups(self, curves: Curves) -> Groups:

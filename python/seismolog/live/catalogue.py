@@ -160,6 +160,7 @@ METRICS: dict[str, tuple[str, str]] = {
         "For how long the oldest closed bin that is not in InfluxDB has waited.",
     ),
     "seismolog_influxdb_ok": ("gauge", "1 while InfluxDB can be written, else 0."),
+    "seismolog_lines_per_second": ("gauge", "Lines counted a second, over the last seconds."),
     "seismolog_detect_looks_total": ("counter", "Times that the detectors looked at the last day."),
     "seismolog_detect_errors_total": ("counter", "Looks that failed, such as for a store that is away."),
     "seismolog_detect_seconds": ("gauge", "How long the last look took."),
