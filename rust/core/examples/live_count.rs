@@ -146,15 +146,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         longest * 1e3,
         seconds_of_processor()
     );
-    let begun = Instant::now();
+    let (begun, before) = (Instant::now(), seconds_of_processor());
     let saved = worker.save()?;
-    let took = begun.elapsed();
+    let (took, spent) = (begun.elapsed(), seconds_of_processor() - before);
     let bytes = saved.head.len() + saved.blobs.iter().map(|b| b.len()).sum::<usize>();
     let begun = Instant::now();
     Worker::restore(&options, &limits, &live, &saved, true)?;
     println!(
-        "snapshot {:.0} ms, {:.1} MB, restored in {:.0} ms; kept {:?}; now {}, at most {}",
+        "snapshot {:.0} ms ({:.0} of processor), {:.1} MB, restored in {:.0} ms; kept {:?}; now {}, at most {}",
         took.as_secs_f64() * 1e3,
+        spent * 1e3,
         bytes as f64 / 1e6,
         begun.elapsed().as_secs_f64() * 1e3,
         worker.kept(),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Kind, QueryType};
 
+use super::hash::fold;
 use super::intern::Interner;
 
 /// Identity of a bin within a partial result.
@@ -125,6 +126,47 @@ impl Asked {
 /// Largest count that one [`Asked`] can hold.
 pub const ASKED_MOST: u32 = (1 << 28) - 1;
 
+/// Where equal queries stand in a busy bin: most are asked again soon, and need not be written down again.
+///
+/// A slot names the bin by a serial number and the place in its list; it is right only if what stands there is
+/// equal, so that a newer query may take any slot, and bins may share the table.
+#[derive(Default)]
+pub struct Recent {
+    slots: Vec<(u32, u32)>,
+}
+
+/// Slots of a [`Recent`] (1 MiB).
+const RECENT: usize = 1 << 17;
+/// Queries in a list from which on equal ones are looked for.
+const BUSY_FROM: usize = 1 << 13;
+
+fn next_serial() -> u32 {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+impl Recent {
+    /// Adds to an equal query; false if it is to be written down, whose place is remembered.
+    #[inline]
+    fn add(&mut self, serial: u32, all: &mut [Asked], asked: &Asked) -> bool {
+        if self.slots.is_empty() {
+            self.slots.resize(RECENT, (0, 0));
+        }
+        let at = fold(asked.hash, u64::from(asked.row) ^ 0x9e37_79b9_7f4a_7c15) as usize % RECENT;
+        let slot = &mut self.slots[at];
+        if slot.0 == serial
+            && let Some(earlier) = all.get_mut(slot.1 as usize)
+            && earlier.order() == asked.order()
+            && earlier.add(asked)
+        {
+            return true;
+        }
+        *slot = (serial, all.len() as u32);
+        false
+    }
+}
+
 /// One open bin.
 pub struct OpenBin {
     /// Which one.
@@ -141,6 +183,8 @@ pub struct OpenBin {
     pub digested: usize,
     /// Queries are kept past the level until the details know them.
     pub detailed: bool,
+    /// Which elements of `asked` a [`Recent`] may speak of: another number whenever they move.
+    serial: u32,
     /// A counter stood at its largest value.
     pub saturated: bool,
     /// How far it has been told, where lines are counted as they come.
@@ -226,6 +270,7 @@ impl OpenBin {
             fold_at: FOLD_FROM,
             digested: 0,
             detailed: false,
+            serial: next_serial(),
             saturated: false,
             told: Told::default(),
         }
@@ -242,24 +287,39 @@ impl OpenBin {
     /// Writes a query down; whether it is time to fold.
     #[inline(always)]
     #[must_use]
-    pub fn ask(&mut self, hash: u64, row: usize, query_type: QueryType, times: u32) -> bool {
+    pub fn ask(
+        &mut self,
+        hash: u64,
+        row: usize,
+        query_type: QueryType,
+        times: u32,
+        recent: &mut Recent,
+    ) -> bool {
         if self.level != 0 && !self.detailed && !name_kept(hash, self.level) {
             return false;
         }
         let mut left = times;
         loop {
             let now = left.min(ASKED_MOST);
-            self.asked.push(Asked {
+            let asked = Asked {
                 hash,
                 row: row as u32,
                 what: ((query_type as u32) << 28) | now,
-            });
+            };
             left -= now;
+            if self.asked.len() < BUSY_FROM || !recent.add(self.serial, &mut self.asked, &asked) {
+                self.asked.push(asked);
+            }
             if left == 0 {
                 break;
             }
         }
         self.asked.len() >= self.fold_at
+    }
+
+    /// The elements of `asked` have moved.
+    pub fn moved(&mut self) {
+        self.serial = next_serial();
     }
 
     /// Adds equal (name, client, type) together, and raises the level while more than `most` are left. The details
@@ -286,6 +346,7 @@ impl OpenBin {
         }
         self.fold_at = (self.asked.len() * 2).max(FOLD_FROM);
         self.digested = self.asked.len();
+        self.moved();
     }
 
     /// Gives back the memory that only a busy bin needs.

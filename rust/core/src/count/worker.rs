@@ -17,7 +17,7 @@ use crate::syslog::repeat;
 use crate::wide::Avx2;
 use crate::wide::{Narrow, Wide};
 
-use super::bins::{BinKey, OpenBin, Pool};
+use super::bins::{BinKey, OpenBin, Pool, Recent};
 use super::detail::{Detail, Detailed};
 use super::hash::{fold, name_hash};
 use super::intern::{Interner, NONE};
@@ -150,6 +150,7 @@ pub struct Worker {
     pub traffic: Vec<TrafficRow>,
     sealer: Sealer,
     pool: Pool,
+    recent: Recent,
     /// What became of the lines, but for the counters kept below.
     pub tally: Tally,
     by_dialect: [u64; 32],
@@ -197,6 +198,7 @@ impl Worker {
             traffic: Vec::new(),
             sealer: Sealer::default(),
             pool: Pool::default(),
+            recent: Recent::default(),
             tally: Tally::default(),
             by_dialect: [0; 32],
             matched: 0,
@@ -794,7 +796,7 @@ impl Worker {
             if table.is_none() {
                 *table = Some(self.pool.table());
             }
-            if add(bin, event, times, clients) {
+            if add(bin, event, times, clients, &mut self.recent) {
                 self.fold(at);
             }
         }
@@ -1030,7 +1032,7 @@ impl Worker {
                         detail.recall(event.hash, detail.last(key.stream));
                     }
                     if let Some(bin) = &mut self.bins[at] {
-                        let _ = add(bin, event, repeat.times, clients);
+                        let _ = add(bin, event, repeat.times, clients, &mut self.recent);
                         self.fold(at);
                     }
                     if let Some(detail) = &mut self.detail {
@@ -1191,7 +1193,7 @@ fn minute_of(clock: Clock, minute: i64, years: &Years) -> i64 {
 
 /// Counts an event in a bin; whether it is time to fold its names.
 #[inline(always)]
-fn add(bin: &mut OpenBin, event: Counted, times: u32, clients: usize) -> bool {
+fn add(bin: &mut OpenBin, event: Counted, times: u32, clients: usize, recent: &mut Recent) -> bool {
     let (at, row) = bin.row(event.kind, event.client, clients);
     let mut over = false;
     let mut plus = |to: &mut u32, n: u32| {
@@ -1208,7 +1210,7 @@ fn add(bin: &mut OpenBin, event: Counted, times: u32, clients: usize) -> bool {
     if over {
         bin.saturated = true;
     }
-    event.hash != 0 && bin.ask(event.hash, at, event.query_type, times)
+    event.hash != 0 && bin.ask(event.hash, at, event.query_type, times, recent)
 }
 
 fn identifier(server: &str, dialect: Dialect, kind: Kind, id: &[u8]) -> u64 {

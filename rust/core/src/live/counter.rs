@@ -106,8 +106,9 @@ impl Default for CountingConfig {
     }
 }
 
-/// Clients known to a live worker, at most: fewer than to an archive's, since the table is renewed.
-const LIVE_CLIENTS: usize = 1 << 18;
+/// Clients known to a live worker where the bound is an archive's default: fewer, since the table is renewed, and
+/// since a flood must not take more than half a gigabyte.
+const LIVE_CLIENTS: usize = 1 << 17;
 
 fn option(option: &'static str) -> impl FnOnce(String) -> Error {
     move |message| Error::Option { option, message }
@@ -147,7 +148,9 @@ impl CountingConfig {
         for (name, value) in &self.limits {
             limits.set(name, *value).map_err(option("limits"))?;
         }
-        limits.clients = limits.clients.min(LIVE_CLIENTS);
+        if limits.clients == Limits::default().clients {
+            limits.clients = LIVE_CLIENTS;
+        }
         let live = LiveOptions {
             zone: self
                 .timezone

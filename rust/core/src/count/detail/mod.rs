@@ -325,6 +325,10 @@ impl Detail {
     /// counted.
     #[inline(never)]
     pub fn digest(&mut self, key: BinKey, bin: &mut OpenBin, clients: &Interner) {
+        if bin.digested == bin.asked.len() {
+            return;
+        }
+        bin.moved();
         let Some(table) = &bin.tables[Kind::DnsQuery as usize] else {
             return;
         };

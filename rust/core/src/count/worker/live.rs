@@ -47,7 +47,7 @@ use crate::syslog::header::Clock;
 use crate::syslog::time::{Zone, civil_from_days, yearless_seconds};
 
 /// Minutes behind the watermark after which a bin is frozen.
-const HOT_MINUTES: i64 = 3;
+const HOT_MINUTES: i64 = 1;
 /// Minutes after which a late set is told and let go.
 const LATE_SET_MINUTES: i64 = 60;
 /// Seconds after which a feed that has ended is forgotten.
@@ -1037,13 +1037,28 @@ impl Worker {
             ..Top::default()
         };
         let mut sums: ByKey<u32, [u64; Kind::ALL.len()]> = ByKey::default();
-        for bin in self.bins.iter().flatten().filter(|b| b.key.minute >= since) {
+        let mut clients = self.clients.renewed();
+        let mut add = |bin: &OpenBin, numbers: &mut dyn FnMut(u32) -> u32| {
             for (kind, table) in bin.tables.iter().enumerate() {
                 for row in table.iter().flat_map(|t| &t.rows) {
                     let n = u64::from(row.count);
-                    sums.entry(row.client).or_default()[kind] += n;
+                    sums.entry(numbers(row.client)).or_default()[kind] += n;
                     top.kinds[kind] += n;
                 }
+            }
+        };
+        for bin in self.bins.iter().flatten().filter(|b| b.key.minute >= since) {
+            add(bin, &mut |id| clients.take_over(&self.clients, id));
+        }
+        let homes = self.live.iter().flat_map(|p| &p.homes);
+        for (key, f) in homes.flat_map(|h| &h.frozen).filter(|(k, _)| k.1 >= since) {
+            let key = BinKey {
+                minute: key.1,
+                segment: key.0,
+                stream: 0,
+            };
+            if let Some(bin) = frozen::thaw(&f.bytes, key, Told::default(), &mut clients) {
+                add(&bin, &mut |id| id);
             }
         }
         top.all = sums.len();
@@ -1053,7 +1068,7 @@ impl Worker {
         top.clients = all
             .into_iter()
             .map(|(total, id)| Seen {
-                client: self.clients.text(id).map(str::to_owned),
+                client: clients.text(id).map(str::to_owned),
                 total,
                 kinds: sums.get(&id).copied().unwrap_or_default(),
             })
