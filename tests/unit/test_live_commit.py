@@ -17,7 +17,7 @@ from seismolog.live.closed import ClosedBins, frames_of
 from seismolog.live.commit import CommitSettings, Committer
 from seismolog.store import LiveTotals, Store
 from tests.unit.live_fakes import Counter, FakeClosed, FakeEngine, live_frames
-from tests.unit.store_fakes import merge_states
+from tests.unit.store_fakes import merge_states, minute
 from tests.unit.test_store import expected, table
 from tests.unit.test_store_live import day, query
 
@@ -54,7 +54,7 @@ def fast(**more: object) -> CommitSettings:
 def test_names_take_the_place_of_codes() -> None:
     events = [*day(0), (0, "1mx", "smtp_accepted", "10.0.1.1", "")]
     closed = FakeClosed(700, live_frames(events, 700), KINDS)
-    frames = frames_of(closed, KINDS, merge_states)
+    frames = frames_of(closed, KINDS, merge_states)[0]
     for name, frame in live_frames(events, 700).items():
         found = frames[name].select(frame.columns).cast(frame.schema)  # type: ignore[arg-type]
         assert_frame_equal(found, frame, check_row_order=False)
@@ -63,7 +63,7 @@ def test_names_take_the_place_of_codes() -> None:
 def test_rows_of_one_key_in_one_entry_are_added_up() -> None:
     parts = [live_frames(day(0), 5), live_frames([query(0, 1, "z.example")], 5)]
     closed = FakeClosed(5, {"traffic": pl.concat([p["traffic"] for p in parts])}, KINDS)
-    frame = frames_of(closed, KINDS, merge_states)["traffic"]
+    frame = frames_of(closed, KINDS, merge_states)[0]["traffic"]
     assert frame["count"].to_list() == [4]
     assert frame["revision"].to_list() == [5]
 
@@ -167,6 +167,25 @@ def test_what_closes_is_committed_and_released(store: Store, engine: FakeEngine,
     assert thread.state.commits >= 3
     assert thread.lag == 0.0
     assert not thread.alive
+
+
+def test_a_late_set_is_added_and_replaces_nothing(store: Store, engine: FakeEngine, bins: ClosedBins) -> None:
+    thread = Committer(store, "live-a", bins, fast())
+    thread.start()
+    engine.put(live_frames(day(0), 100))
+    late = query(0, 9, "late.example")
+    # The same minute again, hours later: its own rows, told twice, once beside rows of the bins proper.
+    for revision, other in ((200, []), (300, day(1))):
+        engine.put(live_frames([late, *other], revision))
+        closed = engine.closed[-1]
+        for name, frame in closed._tables.items():
+            number = pl.when(pl.col("bin_start") < minute(1)).then(7).otherwise(0).cast(pl.UInt32)
+            closed._tables[name] = frame.with_columns(number.alias("source"))
+    thread.nudge()
+    until(lambda: engine.released == 300)
+    assert thread.stop(10)
+    assert_frame_equal(table(store), expected([*day(0), late, *day(1)]))
+    assert set(store.sources()) == {"live-a", "live-a~7"}
 
 
 def test_commits_are_as_far_apart_as_is_set(store: Store, engine: FakeEngine, bins: ClosedBins) -> None:

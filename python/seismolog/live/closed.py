@@ -20,7 +20,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,34 +40,45 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Bins:
-    """Rows of closed bins up to a revision: table name to frame, with names for codes and ``revision``."""
+    """Rows of closed bins up to a revision: table name to frame, with names for codes and ``revision``.
+
+    ``late`` holds the same of late sets, by their number: lines that came when their bin had been let go are counted
+    in bins of their own, which are sources of their own. Readers add them up.
+    """
 
     revision: int
     frames: Mapping[str, pl.DataFrame]
+    late: Mapping[int, Mapping[str, pl.DataFrame]] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
         """Rows of all tables."""
-        return sum(f.height for f in self.frames.values())
+        return sum(f.height for frames in (self.frames, *self.late.values()) for f in frames.values())
 
 
 def frames_of(
     closed: Closed, kinds: tuple[str, ...], merger: StateMerger = core_merger
-) -> dict[str, pl.DataFrame]:
-    """The tables of one entry of the log: names for codes, one row a key, a column ``revision``."""
-    frames: dict[str, pl.DataFrame] = {}
+) -> dict[int, dict[str, pl.DataFrame]]:
+    """The tables of one entry of the log, by late set (0: the bins proper): names for codes, one row a key, a column
+    ``revision``."""
+    sets: dict[int, dict[str, pl.DataFrame]] = {}
     for name in closed.tables():
         with core_errors():
             frame = pl.DataFrame(closed.table(name))
         if frame.is_empty():
             continue
-        frame = frame.drop(SOURCE, strict=False).with_columns(_named(frame["server"], closed.servers))
+        numbers = frame[SOURCE].unique().to_list() if SOURCE in frame.columns else [0]
+        frame = frame.with_columns(_named(frame["server"], closed.servers))
         if "kind" in frame.columns:
             frame = frame.with_columns(_named(frame["kind"], kinds))
         table = TABLES[name]
-        frame = combine(frame, table, [k for k in table.keys if k in frame.columns], merger=merger)
-        frames[name] = frame.with_columns(pl.lit(closed.revision, dtype=pl.Int64).alias(REVISION))
-    return frames
+        for number in numbers:
+            rows = frame if len(numbers) == 1 else frame.filter(pl.col(SOURCE) == number)
+            rows = rows.drop(SOURCE, strict=False)
+            rows = combine(rows, table, [k for k in table.keys if k in rows.columns], merger=merger)
+            rows = rows.with_columns(pl.lit(closed.revision, dtype=pl.Int64).alias(REVISION))
+            sets.setdefault(number, {})[name] = rows
+    return sets
 
 
 def _named(codes: pl.Series, names: list[str] | tuple[str, ...]) -> pl.Series:
@@ -194,7 +205,11 @@ class ClosedBins:
         """Entries above a revision, rising."""
         with core_errors():
             entries = self._engine.closed_after(revision, limit)
-        return [Bins(e.revision, frames_of(e, self._kinds, self._merger)) for e in entries]
+        bins = []
+        for entry in entries:
+            sets = frames_of(entry, self._kinds, self._merger)
+            bins.append(Bins(entry.revision, sets.pop(0, {}), sets))
+        return bins
 
     def release(self) -> None:
         """Let go of what every reader has passed."""

@@ -19,7 +19,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -64,6 +64,12 @@ class CommitterState:
     committed_at: float = 0.0
 
 
+def _joined(parts: Sequence[Mapping[str, pl.DataFrame]]) -> dict[str, pl.DataFrame]:
+    """The rows of several entries, by table."""
+    names = {name: None for part in parts for name in part}
+    return {n: pl.concat([p[n] for p in parts if n in p], how="diagonal_relaxed") for n in names}
+
+
 class Committer:
     """The thread. :meth:`nudge` it when bins have closed; :meth:`stop` commits the rest."""
 
@@ -81,6 +87,8 @@ class Committer:
         self.settings = settings
         self.state = CommitterState()
         self._store = store
+        self._source = source
+        self._fingerprint = fingerprint
         self._writer = store.live_writer(source, fingerprint=fingerprint)
         self._bins = bins
         self._totals = totals
@@ -189,12 +197,13 @@ class Committer:
         return some
 
     def _commit(self, cursor: Cursor, batch: list[Bins], rows: int) -> None:
-        names = {n: None for b in batch for n in b.frames}
-        frames = {
-            n: pl.concat([b.frames[n] for b in batch if n in b.frames], how="diagonal_relaxed") for n in names
-        }
+        frames = _joined([b.frames for b in batch])
         revision = batch[-1].revision
         began = time.monotonic()
+        # Late sets first: when the rows of the bins proper are visible, the cursor goes on.
+        for number in sorted({n for b in batch for n in b.late}):
+            late = self._store.live_writer(f"{self._source}~{number}", fingerprint=self._fingerprint)
+            late.commit(_joined([b.late[number] for b in batch if number in b.late]), revision)
         self._writer.commit(frames, revision, self._totals() if self._totals else None)
         self.state.commit_seconds += time.monotonic() - began
         self.state.commits += 1
