@@ -59,8 +59,10 @@ class Bins:
 def frames_of(
     closed: Closed, kinds: tuple[str, ...], merger: StateMerger = core_merger
 ) -> dict[int, dict[str, pl.DataFrame]]:
-    """The tables of one entry of the log, by late set (0: the bins proper): names for codes, one row a key, a column
-    ``revision``."""
+    """The tables of one entry of the log by late set, 0 being the bins proper.
+
+    They have names for codes, one row a key, and a column ``revision``.
+    """
     sets: dict[int, dict[str, pl.DataFrame]] = {}
     for name in closed.tables():
         with core_errors():
