@@ -28,6 +28,7 @@ KILLS = int(os.environ.get("SEISMOLOG_KILLS", "10"))
 BATCH = 2000
 
 
+@pytest.mark.timeout(60 + 20 * KILLS)
 def test_nothing_confirmed_is_lost_or_doubled(tmp_path: Path) -> None:
     seed = int(os.environ.get("SEISMOLOG_SEED", str(random.SystemRandom().randrange(2**32))))
     print(f"seed {seed}")
