@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Run",
+    "alike",
     "effective",
     "elevated",
     "lag_one",
@@ -45,6 +46,8 @@ __all__ = [
     "usable",
 ]
 
+POOL = 1.5
+"""Multiple of what one in a hundred of a network does, where addresses change hands."""
 WINDOW = 3
 """Bins over which a level is taken."""
 
@@ -212,7 +215,7 @@ def elevated(
             continue
         if jumps_a_day is not None and run.known and view.baseline is not None:
             rate = rises_a_day(view, curves, run)
-            if run.level < view.baseline.pool_peak(curves.kind, curves.names[run.row]) * curves.scale:
+            if run.level < POOL * view.baseline.pool_peak(curves.kind, curves.names[run.row]) * curves.scale:
                 continue
             # Until a day was compared with one before it, nobody knows how often clients rise here.
             if (rate is None and run.level < beyond[run.row]) or (rate is not None and rate > jumps_a_day):
@@ -395,6 +398,25 @@ def likeness(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> tuple[
     new = min(spearman(fresh[0], fresh[1]), 0.9999)
     changes = log_normal_tail(math.atanh(new) * math.sqrt(max(len(fresh[0]) - 3, 0)))
     return r, min(0.0, math.log(2) + min(levels, changes)), changes
+
+
+def alike(
+    a: npt.NDArray[np.floating],
+    b: npt.NDArray[np.floating],
+    shape_a: npt.NDArray[np.floating],
+    shape_b: npt.NDArray[np.floating],
+) -> tuple[float, float, float]:
+    """:func:`likeness` of two curves of counts, as they are and with the shape of their groups taken from them: the lesser.
+
+    Users resemble each other as they are, by the shape of the day; two even curves do once a shape is taken from both. Who
+    is moved by one hand resembles the other either way.
+    """
+    plain = likeness(np.log(a + 1.0), np.log(b + 1.0))
+    over = likeness(
+        np.log(a + 1.0) - np.log(np.maximum(shape_a, 0.02)),
+        np.log(b + 1.0) - np.log(np.maximum(shape_b, 0.02)),
+    )
+    return min(plain[0], over[0]), max(plain[1], over[1]), max(plain[2], over[2])
 
 
 def log_normal_tail(z: float) -> float:

@@ -5,8 +5,8 @@ Series
     not known), in bins of ten minutes.
 Statistic
     The client is elevated (``factor`` times the expected, above its own past), and in that stretch the rank correlation
-    of both curves, after the shape of the client's group is taken from them, exceeds ``correlation``; its Fisher z
-    with the number of bins corrected for autocorrelation has a chance below ``p_value`` over the clients looked at.
+    of both curves, as they are and with the shape of the client's group taken from them, exceeds ``correlation``; its
+    Fisher z with the number of bins corrected for autocorrelation has a chance below ``p_value`` over the clients looked at.
 Source
     IP-A of the 2003 study: nearly zero on a normal day, the normal curve of an E-mail server on the other. Numbers are ours.
 Limits
@@ -77,23 +77,21 @@ def find(view: View, settings: Settings) -> list[Raised]:
         shape = groups.shapes[groups.member[shown.rows[run.row]]]
         part = slice(run.first, run.stop)
         good = shown.covered[part]
-        mine = _over(shown.values[run.row, part].astype(np.float64), shape[part])[good]
+        mine = shown.values[run.row, part].astype(np.float64)[good][2:-2]
+        own = shape[part][good][2:-2]
         best: tuple[float, float, float, str, float] | None = None
         for name, curve in servers.items():
-            theirs = _over(curve[part], shape[part])[good]
             # The edges, where everything starts and stops, are no likeness.
-            a, b = mine[2:-2], theirs[2:-2]
-            if len(a) < settings.bins - 4 or a.std() == 0 or b.std() == 0:
+            theirs = curve[part][good][2:-2]
+            if len(mine) < settings.bins - 4 or mine.std() == 0 or theirs.std() == 0:
                 continue
-            r, log_p, changes = common.likeness(a, b)
+            r, log_p, changes = common.alike(mine, theirs, own, own)
             # A working day has one shape for all: the small ups and downs have to agree as well.
             if changes > math.log(settings.changes):
                 continue
             if best is None or log_p < best[1]:
-                share = float(
-                    shown.values[run.row, part][good].sum() / max(float(curve[part][good].sum()), 1.0)
-                )
-                best = (r, log_p, common.effective(a, b), name, share)
+                share = float(mine.sum() / max(float(theirs.sum()), 1.0))
+                best = (r, log_p, common.effective(np.log(mine + 1), np.log(theirs + 1)), name, share)
         if best is None:
             continue
         r, log_p, n, server, share = best
@@ -154,9 +152,3 @@ def mail_curves(view: View) -> dict[str, npt.NDArray[np.float64]]:
         if curve.sum() >= 100:
             found[host.name] = curve
     return found
-
-
-def _over(values: npt.NDArray[np.float64], shape: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Logarithm of a curve over a shape."""
-    result: npt.NDArray[np.float64] = np.log(values + 1.0) - np.log(np.maximum(shape, 0.02))
-    return result

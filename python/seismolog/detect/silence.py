@@ -39,7 +39,7 @@ TABLES: Mapping[str, Sequence[str]] = {
     "traffic": ("bin_start", "server", "kind", "count"),
 }
 TEN = timedelta(minutes=10)
-JUMPS = 1.0
+JUMPS = 0.3
 """Rises a day that are usual here: beyond it a client that rose is under no incident (as in ``step_change``)."""
 
 
@@ -102,7 +102,7 @@ def _clients(view: View, settings: Settings) -> list[Raised]:
                 continue
             chance = residuals.log_lower(0, mean[row, low:high], expected.shape[row])
             total = float(chance[curves.covered[low:high]].sum()) * damp
-            if total > limit:
+            if total > limit or not _logged(view, part.names[row], low, high):
                 continue
             found.append(_raised(view, part, row, low, high, mean[row], total, limit))
     found += _after_incident(view, settings)
@@ -150,14 +150,23 @@ def _recent(values: npt.NDArray[np.float32], bins: int = 6) -> npt.NDArray[np.fl
 def _steady(values: npt.NDArray[np.float32], low: int, settings: Settings) -> bool:
     """Whether the client was there until just before the silence."""
     before = values[max(0, low - settings.plateau) : low]
-    return len(before) >= 6 and float((before > 0).mean()) >= 0.9
+    # A gap of the log in the hours before may hold some empty bins.
+    return len(before) >= 6 and float((before > 0).mean()) >= 0.6 and bool((before[-2:] > 0).all())
+
+
+def _logged(view: View, client: str, low: int, high: int) -> bool:
+    """Whether the log of the client's own server goes on in these bins."""
+    server = view.server_of(client)
+    return server is None or not view.has("traffic") or float(view.whole_bins(server)[low:high].mean()) >= 0.5
 
 
 def _after_incident(view: View, settings: Settings) -> list[Raised]:
     """Clients that were far above the expected in this view, and then fell to nothing within a bin or two."""
     curves = common.usable(view, view.curves(), settings)
     shown = curves.where_peak(50.0, common.WINDOW)
-    runs = common.elevated(view, curves, minimum=50.0, factor=10.0, jumps_a_day=JUMPS, gap=3)
+    runs = common.elevated(
+        view, curves, minimum=50.0, factor=10.0, novelty=2.5, alpha=1e-10, jumps_a_day=JUMPS, gap=3
+    )
     found = []
     for run in runs:
         if run.bins < settings.plateau or run.stop + settings.bins > shown.bins:
@@ -175,7 +184,7 @@ def _after_incident(view: View, settings: Settings) -> list[Raised]:
         bins = high - run.stop
         log_p = float(residuals.log_lower(after, run.level, 3.0).sum())
         limit = math.log(settings.p_value / max(len(runs), 1))
-        if log_p <= limit and bins >= settings.bins:
+        if log_p <= limit and bins >= settings.bins and _logged(view, shown.names[run.row], run.stop, high):
             found.append(_raised(view, shown, run.row, run.stop, high, mean, log_p, limit, incident=True))
     return found
 

@@ -52,17 +52,17 @@ class Settings(base.Settings):
     )
     minimum: float = Field(default=50.0, gt=0, description="Counts in ten minutes that they must reach.")
     novelty: float = Field(
-        default=2.0, gt=0, description="Multiple of the busiest half hour of the client's own past."
+        default=2.5, gt=0, description="Multiple of the busiest half hour of the client's own past."
     )
     p_value: float = Field(
-        default=1e-3, gt=0, lt=1, description="Chance of a false step a day, before the other gates."
+        default=1e-10, gt=0, lt=1, description="Chance of a false step a day, before the other gates."
     )
     cusum: float = Field(
         default=10.0, gt=0, description="What the cumulative sum of the residuals must exceed."
     )
     reference: float = Field(default=0.5, ge=0, description="k: what each bin takes away from the sum.")
     jumps_a_day: float = Field(
-        default=1.0,
+        default=0.3,
         gt=0,
         description="Rises of this height that are usual here: with more a day, one is no news.",
     )

@@ -3,8 +3,8 @@
 Series
     ``dns_query`` of clients that are above what they used to ask, in bins of ten minutes.
 Statistic
-    Rank correlation of every two curves after the shape of their groups is taken from them, at lags of −2 to 2 bins,
-    over the bins in which both are elevated (``bins`` at least, ``nonzero`` of them with counts), without the edges
+    Rank correlation of every two curves, as they are and with the shape of their groups taken from them, at lags of −2 to
+    2 bins, over the bins in which both are elevated (``bins`` at least, ``nonzero`` of them with counts), without the edges
     where both start and stop. It exceeds ``correlation``; its Fisher z with the number of bins corrected for
     autocorrelation, or that of what is new in each bin (both whitened by their AR(1)), is below ``p_value`` over all pairs
     and lags. Pairs that share a client are one group.
@@ -54,7 +54,12 @@ class Settings(base.Settings):
         default=1.5, gt=0, description="Multiple of the busiest half hour of the client's past."
     )
     correlation: float = Field(default=0.55, gt=0, lt=1, description="Least rank correlation of two curves.")
-    p_value: float = Field(default=1e-3, gt=0, lt=1, description="Chance of a false pair a day.")
+    p_value: float = Field(default=0.01, gt=0, lt=1, description="Chance of a false pair a day.")
+    rises_a_day: float = Field(
+        default=5.0,
+        gt=0,
+        description="Rises like that of a client that are usual here: with more, it is not paired.",
+    )
     bins: int = Field(default=30, ge=12, description="Bins of ten minutes in which both are elevated.")
     nonzero: int = Field(default=24, ge=6, description="How many of them have counts of both.")
     lag: int = Field(default=2, ge=0, le=6, description="Bins by which one may follow the other.")
@@ -66,7 +71,13 @@ def find(view: View, settings: Settings) -> list[Raised]:
     curves = common.usable(view, view.curves(), settings)
     shown = curves.where_peak(settings.minimum, common.WINDOW)
     runs = common.elevated(
-        view, curves, minimum=settings.minimum, factor=settings.factor, novelty=settings.novelty, gap=9
+        view,
+        curves,
+        minimum=settings.minimum,
+        factor=settings.factor,
+        novelty=settings.novelty,
+        jumps_a_day=settings.rises_a_day,
+        gap=9,
     )
     runs = [run for run in runs if run.bins >= settings.bins]
     if len(runs) < 2:
@@ -131,13 +142,18 @@ def together(view: View, shown: Curves, runs: Sequence[Run], settings: Settings)
     """(run, run, correlation, log p, lag) of every two runs that move together."""
     groups = view.groups(shown)
     n = shown.bins
+
+    def shape(i: int) -> npt.NDArray[np.float64]:
+        row: npt.NDArray[np.float64] = groups.shapes[groups.member[shown.rows[runs[i].row]]]
+        return row
+
     ranked = np.zeros((len(runs), n), np.float32)
     held = np.zeros((len(runs), n), np.float32)
     for i, run in enumerate(runs):
         low, high = run.first + 2, run.stop - 2  # the edges are cut
         span = np.arange(low, high)[shown.covered[low:high]]
-        shape = groups.shapes[groups.member[shown.rows[run.row]]][span]
-        own = np.log(shown.values[run.row, span].astype(np.float64) + 1) - np.log(np.maximum(shape, 0.02))
+        own = np.log(shown.values[run.row, span].astype(np.float64) + 1)
+        own -= np.log(np.maximum(shape(i)[span], 0.02))
         if len(span) < settings.bins - 4 or own.std() == 0:
             continue
         ranked[i, span] = common.ranks(own) * math.sqrt(len(span))
@@ -145,15 +161,6 @@ def together(view: View, shown: Curves, runs: Sequence[Run], settings: Settings)
     tests = max(1.0, len(runs) * (len(runs) - 1) / 2 * (2 * settings.lag + 1))
     limit = math.log(settings.p_value / tests)
     some = np.where(held > 0, shown.values[[run.row for run in runs]] > 0, False).astype(np.float32)
-    over: dict[int, npt.NDArray[np.float64]] = {}
-
-    def curve(i: int) -> npt.NDArray[np.float64]:
-        if i not in over:
-            shape = groups.shapes[groups.member[shown.rows[runs[i].row]]]
-            over[i] = np.log(shown.values[runs[i].row].astype(np.float64) + 1) - np.log(
-                np.maximum(shape, 0.02)
-            )
-        return over[i]
 
     found: dict[tuple[int, int], Pair] = {}
     for lag in range(-settings.lag, settings.lag + 1):
@@ -165,8 +172,8 @@ def together(view: View, shown: Curves, runs: Sequence[Run], settings: Settings)
                 if shown.names[runs[i].row] == shown.names[runs[j].row]:
                     continue
                 both = np.flatnonzero((held[i] > 0) & (moved[1][j] > 0))
-                a, b = curve(i)[both], curve(j)[both - lag]
-                r, log_p, _ = common.likeness(a, b)
+                a, b = shown.values[runs[i].row, both], shown.values[runs[j].row, both - lag]
+                r, log_p, _ = common.alike(a, b, shape(i)[both], shape(j)[both - lag])
                 if r < settings.correlation or log_p > limit:
                     continue
                 known = found.get((i, j))

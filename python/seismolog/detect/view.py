@@ -484,10 +484,11 @@ class View:
         return cast("dict[tuple[str, str], npt.NDArray[np.float64]]", self.kept(("servers", bin), make))
 
     def covered(self, kind: str, bin: str = "10m") -> npt.NDArray[np.bool_]:  # noqa: A002
-        """For each bin whether the servers that write this kind wrote anything at all in it.
+        """For each bin whether the log of this kind is there: of the servers that write most of it.
 
         A server counts that has lines in at least nine of ten bins between its first and its last, so that one that
-        is idle by night does not make the night a gap. Without a table ``traffic`` all bins are taken as covered.
+        is idle by night does not make the night a gap. Servers that write less than a quarter of all do not: a gap of
+        theirs is no gap of everybody. Without a table ``traffic`` all bins are taken as covered.
         """
         length = bin_length(bin)
         _, count = self.grid(length)
@@ -496,19 +497,33 @@ class View:
 
         def make() -> npt.NDArray[np.bool_]:
             by_server = self._by_server(bin)
-            writing = [server for server, k in by_server if k == kind]
+            of_kind = {server: float(counts.sum()) for (server, k), counts in by_server.items() if k == kind}
             covered = np.ones(count, dtype=np.bool_)
             any_of_them = np.zeros(count, dtype=np.bool_)
-            for server in writing:
+            for server, amount in of_kind.items():
                 lines = np.sum([c for (s, _), c in by_server.items() if s == server], axis=0) > 0
                 any_of_them |= lines
-                if lines.any():
+                if lines.any() and amount >= 0.25 * sum(of_kind.values()):
                     places = np.flatnonzero(lines)
                     if lines[places[0] : places[-1] + 1].mean() >= 0.9:
                         covered &= lines
-            return covered & any_of_them if writing else covered
+            return covered & any_of_them if of_kind else covered
 
         return cast("npt.NDArray[np.bool_]", self.kept(("covered", kind, bin), make))
+
+    def server_of(self, client: str, kind: str = "dns_query") -> str | None:
+        """The server that most of a client's events of a kind are logged by, None where there are none."""
+        rows = self.lazy(
+            "client_traffic",
+            ["server", "kind", "client", "count"],
+            where=(pl.col("client") == client) & (pl.col("kind").cast(pl.String) == kind),
+        )
+        summed = (
+            rows.group_by(pl.col("server").cast(pl.String))
+            .agg(pl.col("count").cast(pl.Int64).sum())
+            .collect()
+        )
+        return None if summed.is_empty() else str(summed.sort("count", "server")["server"][-1])
 
     def whole_bins(self, server: str, *, minutes: int = 3) -> npt.NDArray[np.bool_]:
         """For each bin of ten minutes whether the server's log is whole in it: no run of so many empty minutes.
