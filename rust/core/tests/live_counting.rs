@@ -506,3 +506,31 @@ fn the_hour_that_comes_twice_is_told_apart_as_in_an_archive() {
     let starts = |rows: &Rows| rows.keys().filter(|k| k.0 == "traffic").count();
     assert_eq!(starts(&rows), 180);
 }
+
+#[test]
+fn other_settings_begin_a_late_set_and_lose_nothing() {
+    let s = setting(ZONE);
+    let mut worker = Worker::live(&s.options, &s.limits, &s.live);
+    let mut found = BTreeMap::new();
+    let begin = BEGINS[0];
+    for second in 0..300 {
+        let now = begin + second;
+        worker.receive(0, now * 1_000_000, query(now, "10.0.0.1").as_bytes());
+        sums(&mut worker, now, &mut found);
+    }
+    let saved = worker.save().expect("a state");
+    // The network is outside now: rows of before must not stand beside new ones of the same bins.
+    let mut other = setting(ZONE);
+    other.options.inside.clear();
+    let mut worker =
+        Worker::restore(&other.options, &other.limits, &other.live, &saved, false).expect("a worker");
+    for second in 300..600 {
+        let now = begin + second;
+        worker.receive(0, now * 1_000_000, query(now - 100, "10.0.0.1").as_bytes());
+        sums(&mut worker, now, &mut found);
+    }
+    sums(&mut worker, begin + 4000, &mut found);
+    assert_eq!(found.values().sum::<u64>(), 600, "{found:?}");
+    let sets: std::collections::BTreeSet<u32> = found.keys().map(|k| k.1).collect();
+    assert_eq!(sets.len(), 2);
+}
