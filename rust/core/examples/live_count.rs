@@ -115,7 +115,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 );
             } else {
                 block.extend_from_slice(bodies[at].as_bytes());
-                at = (at + 7919) % bodies.len();
+                at = random.next() as usize % bodies.len();
             }
             counted += 1;
         }

@@ -135,8 +135,8 @@ pub struct Recent {
     slots: Vec<(u32, u32)>,
 }
 
-/// Slots of a [`Recent`] (1 MiB).
-const RECENT: usize = 1 << 17;
+/// Slots of a [`Recent`] (2 MiB), in pairs.
+const RECENT: usize = 1 << 18;
 /// Queries in a list from which on equal ones are looked for.
 const BUSY_FROM: usize = 1 << 13;
 
@@ -153,16 +153,20 @@ impl Recent {
         if self.slots.is_empty() {
             self.slots.resize(RECENT, (0, 0));
         }
-        let at = fold(asked.hash, u64::from(asked.row) ^ 0x9e37_79b9_7f4a_7c15) as usize % RECENT;
-        let slot = &mut self.slots[at];
-        if slot.0 == serial
-            && let Some(earlier) = all.get_mut(slot.1 as usize)
-            && earlier.order() == asked.order()
-            && earlier.add(asked)
-        {
-            return true;
+        let at = fold(asked.hash, u64::from(asked.row) ^ 0x9e37_79b9_7f4a_7c15) as usize % RECENT & !1;
+        for slot in [at, at + 1] {
+            let (of, place) = self.slots[slot];
+            if of == serial
+                && let Some(earlier) = all.get_mut(place as usize)
+                && earlier.order() == asked.order()
+                && earlier.add(asked)
+            {
+                return true;
+            }
         }
-        *slot = (serial, all.len() as u32);
+        // The newer one comes first; the other is the next to go.
+        self.slots[at + 1] = self.slots[at];
+        self.slots[at] = (serial, all.len() as u32);
         false
     }
 }
