@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Kind, QueryType};
 
-use super::hash::fold;
+use super::hash::{fold, prefetch};
 use super::intern::Interner;
 
 /// Identity of a bin within a partial result.
@@ -147,14 +147,39 @@ fn next_serial() -> u32 {
 }
 
 impl Recent {
+    /// Where a query stands, given its name's hash and a number of its client that is always the same.
+    #[inline(always)]
+    #[must_use]
+    pub const fn hint(hash: u64, client: u64) -> usize {
+        fold(hash, client ^ 0x9e37_79b9_7f4a_7c15) as usize % RECENT & !1
+    }
+
+    /// Asks for what stands there to be brought into the cache.
+    #[inline(always)]
+    pub fn prefetch(&self, hint: usize) {
+        prefetch(&self.slots, hint);
+    }
+
+    /// The same of the queries of a bin that it speaks of.
+    #[inline(always)]
+    pub fn prefetch_asked(&self, hint: usize, bin: &OpenBin) {
+        if let Some(&[(first, at), (second, or)]) = self.slots.get(hint..hint + 2) {
+            if first == bin.serial {
+                prefetch(&bin.asked, at as usize);
+            }
+            if second == bin.serial {
+                prefetch(&bin.asked, or as usize);
+            }
+        }
+    }
+
     /// Adds to an equal query; false if it is to be written down, whose place is remembered.
     #[inline]
-    fn add(&mut self, serial: u32, all: &mut [Asked], asked: &Asked) -> bool {
+    fn add(&mut self, hint: usize, serial: u32, all: &mut [Asked], asked: &Asked) -> bool {
         if self.slots.is_empty() {
             self.slots.resize(RECENT, (0, 0));
         }
-        let at = fold(asked.hash, u64::from(asked.row) ^ 0x9e37_79b9_7f4a_7c15) as usize % RECENT & !1;
-        for slot in [at, at + 1] {
+        for slot in [hint, hint + 1] {
             let (of, place) = self.slots[slot];
             if of == serial
                 && let Some(earlier) = all.get_mut(place as usize)
@@ -165,8 +190,8 @@ impl Recent {
             }
         }
         // The newer one comes first; the other is the next to go.
-        self.slots[at + 1] = self.slots[at];
-        self.slots[at] = (serial, all.len() as u32);
+        self.slots[hint + 1] = self.slots[hint];
+        self.slots[hint] = (serial, all.len() as u32);
         false
     }
 }
@@ -297,7 +322,7 @@ impl OpenBin {
         row: usize,
         query_type: QueryType,
         times: u32,
-        recent: &mut Recent,
+        (recent, hint): (&mut Recent, usize),
     ) -> bool {
         if self.level != 0 && !self.detailed && !name_kept(hash, self.level) {
             return false;
@@ -311,7 +336,7 @@ impl OpenBin {
                 what: ((query_type as u32) << 28) | now,
             };
             left -= now;
-            if self.asked.len() < BUSY_FROM || !recent.add(self.serial, &mut self.asked, &asked) {
+            if self.asked.len() < BUSY_FROM || !recent.add(hint, self.serial, &mut self.asked, &asked) {
                 self.asked.push(asked);
             }
             if left == 0 {

@@ -198,7 +198,7 @@ mod tests {
             row.count += 3;
             row.types[QueryType::Mx as usize] += 3;
             let mut recent = super::super::bins::Recent::default();
-            assert!(!bin.ask(u64::from(id + 1) << 40, at, QueryType::Mx, 3, &mut recent));
+            assert!(!bin.ask(u64::from(id + 1) << 40, at, QueryType::Mx, 3, (&mut recent, 0)));
             let (_, row) = bin.row(Kind::SmtpSent, id, known);
             row.count = u32::MAX;
             row.recipients = 5;

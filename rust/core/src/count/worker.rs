@@ -100,6 +100,8 @@ struct Waiting<'b> {
     spelling: &'b [u8],
     /// The name that a query asks for.
     name: &'b [u8],
+    /// Where a [`Recent`] has it.
+    hint: usize,
     event: Counted,
 }
 
@@ -333,6 +335,8 @@ impl Worker {
                     let client_hash = self.clients.hash(client);
                     self.clients.prefetch(client_hash);
                     let hash = if self.names { name_hash(name).max(1) } else { 0 };
+                    let hint = Recent::hint(hash, client_hash);
+                    self.recent.prefetch(hint);
                     if let Some(detail) = &self.detail {
                         detail.prefetch(hash);
                     }
@@ -343,6 +347,7 @@ impl Worker {
                         client_hash,
                         spelling: client,
                         name,
+                        hint,
                         event: Counted {
                             kind: Kind::DnsQuery,
                             client: NONE,
@@ -369,6 +374,7 @@ impl Worker {
                             client_hash,
                             spelling: event.client,
                             name: event.name,
+                            hint: Recent::hint(hash, client_hash),
                             event: Counted {
                                 kind: event.kind,
                                 client: NONE,
@@ -395,6 +401,9 @@ impl Worker {
     fn count_waiting(&mut self, waiting: &mut Option<Waiting<'_>>) {
         if let Some(w) = waiting.take() {
             let mut event = w.event;
+            if let Some(Some(bin)) = self.bins.get(self.streams[w.stream].bin) {
+                self.recent.prefetch_asked(w.hint, bin);
+            }
             event.client = self.clients.id_of(w.client_hash, w.spelling);
             if event.kind == Kind::SmtpAccepted && self.clients.known(event.client).reinjection {
                 event.kind = Kind::SmtpReinjected;
@@ -408,7 +417,7 @@ impl Worker {
                     self.count_detail(w.stream, event.client, detailed, 1);
                 }
             }
-            self.count(w.stream, event, 1);
+            self.count_at(w.stream, event, 1, w.hint);
             self.streams[w.stream].last = Some(Last::Event(event));
         }
     }
@@ -789,6 +798,12 @@ impl Worker {
 
     #[inline(always)]
     fn count(&mut self, stream: usize, event: Counted, times: u32) {
+        let hint = Recent::hint(event.hash, u64::from(event.client));
+        self.count_at(stream, event, times, hint);
+    }
+
+    #[inline(always)]
+    fn count_at(&mut self, stream: usize, event: Counted, times: u32, hint: usize) {
         let at = self.streams[stream].bin;
         let clients = self.clients.len();
         if let Some(Some(bin)) = self.bins.get_mut(at) {
@@ -796,7 +811,7 @@ impl Worker {
             if table.is_none() {
                 *table = Some(self.pool.table());
             }
-            if add(bin, event, times, clients, &mut self.recent) {
+            if add(bin, event, times, clients, (&mut self.recent, hint)) {
                 self.fold(at);
             }
         }
@@ -1032,7 +1047,7 @@ impl Worker {
                         detail.recall(event.hash, detail.last(key.stream));
                     }
                     if let Some(bin) = &mut self.bins[at] {
-                        let _ = add(bin, event, repeat.times, clients, &mut self.recent);
+                        let _ = add(bin, event, repeat.times, clients, (&mut self.recent, 0));
                         self.fold(at);
                     }
                     if let Some(detail) = &mut self.detail {
@@ -1193,7 +1208,7 @@ fn minute_of(clock: Clock, minute: i64, years: &Years) -> i64 {
 
 /// Counts an event in a bin; whether it is time to fold its names.
 #[inline(always)]
-fn add(bin: &mut OpenBin, event: Counted, times: u32, clients: usize, recent: &mut Recent) -> bool {
+fn add(bin: &mut OpenBin, event: Counted, times: u32, clients: usize, recent: (&mut Recent, usize)) -> bool {
     let (at, row) = bin.row(event.kind, event.client, clients);
     let mut over = false;
     let mut plus = |to: &mut u32, n: u32| {
