@@ -151,7 +151,7 @@ impl Recent {
     #[inline(always)]
     #[must_use]
     pub const fn hint(hash: u64, client: u64) -> usize {
-        fold(hash, client ^ 0x9e37_79b9_7f4a_7c15) as usize % RECENT & !1
+        (fold(hash, client ^ 0x9e37_79b9_7f4a_7c15) as usize % RECENT) & !1
     }
 
     /// Asks for what stands there to be brought into the cache.
