@@ -43,10 +43,12 @@ FADE = 0.9
 PEAK_FADE = 0.985
 """What the busiest half hour shrinks by a day, so that one day of long ago does not excuse for ever."""
 JUMP_DAYS = 28
-CALM = 3e-4
+CALM = 1e-3
 """Share of the addresses of a network that rise on a day, above which it is taken as one where they change hands."""
-RESTLESS = 5.0
+RESTLESS = 1.7
 """Multiple of it from which an address of the network has no past of its own."""
+WEEK = 3
+"""Working days that have to be compared before anybody can say how often clients rise here."""
 STAY = 60
 """Minutes that a rise has to last to be that of a host that came and stayed."""
 MOST_JUMPS = 4096
@@ -96,6 +98,8 @@ class _Series:
     """Ordinals of the days learnt."""
     jumps: dict[int, list[Jump]] = field(default_factory=dict)
     """Day -> rises, of the days that could be compared with one before."""
+    free: set[int] = field(default_factory=set)
+    """Those of the days in `jumps` that are no working days."""
     sizes: dict[str, int] | None = None
     """Clients by network, counted when it is wanted."""
     pools: dict[str, float] = field(default_factory=dict)
@@ -269,8 +273,8 @@ class Baseline:
         """Rises about as high and as long as this one, or more so, a day, were all addresses like this client's.
 
         In a network where more than :data:`CALM` of the addresses rise on a day, addresses change hands, and the rate
-        counts as many times as it is more. None before a day could be compared with one before it. Only rises that pass a
-        detector's own gates (ten times the expected, above the busiest half hour) are remembered.
+        counts as many times as it is more. None before :data:`WEEK` working days could be compared with days before them.
+        Only rises that pass a detector's own gates (ten times the expected, above the busiest half hour) are remembered.
 
         Parameters
         ----------
@@ -284,7 +288,7 @@ class Baseline:
             of its network is drawn towards that of the wider one around it, as far as it is not known better.
         """
         series = self._series.get(kind)
-        if series is None or not series.jumps:
+        if series is None or len(series.jumps.keys() - series.free) < WEEK:
             return None
         jumps = [
             j
@@ -422,12 +426,15 @@ class Baseline:
         series.sizes, series.pools = None, {}
         if compared:
             highest = sorted(jumps, key=lambda jump: -jump[2])[:MOST_JUMPS]
+            if not _works(day, holidays):
+                series.free.add(day)
             series.jumps[day] = [
                 Jump(name, begun.astimezone(zone).hour, float(height), float(minutes), float(excess))
                 for name, begun, height, minutes, excess in highest
             ]
         for old in [d for d in series.jumps if d <= day - JUMP_DAYS]:
             del series.jumps[old]
+            series.free.discard(old)
         stale = series.last_day < day - FORGET
         if stale.any():
             series.keep(~stale)
@@ -465,7 +472,7 @@ class Baseline:
                 [kind],
                 [None],
                 [days],
-                [sorted(s.jumps)],
+                [[-d if d in s.free else d for d in sorted(s.jumps)]],
                 [0.0],
                 [0],
                 [max(days, default=0)],
@@ -520,7 +527,9 @@ class Baseline:
             )
             series.place = {n: i for i, n in enumerate(series.names)}
             compared = head["hours"][0]
-            series.jumps = {int(d): [] for d in (compared.to_list() if compared is not None else [])}
+            held = [int(d) for d in (compared.to_list() if compared is not None else [])]
+            series.jumps = {abs(d): [] for d in held}
+            series.free = {-d for d in held if d < 0}
             rises = frame.filter(pl.col("series") == str(kind) + _RISES)
             columns = ("client", "first_day", "seen", "peak", "last_day", "full")
             for client, day, hour, height, minutes, excess in rises.select(columns).iter_rows():

@@ -5,9 +5,9 @@ Series
     minute's own, averaged over ten minutes by the number of queries. For ``firewall_drop`` only H_s.
 Statistic
     Each entropy is held against what the volume lets expect (a robust line in log n) and the time of the day, where two
-    days of the same kind are known. With at least ``minimum`` queries in the bin,
-    |z| > ``z`` for both and a shift of ``shift`` bits of one, for ``bins`` bins. Where the log has no names, H_s alone
-    with half as much again.
+    days of the same kind are known. With at least ``minimum`` queries in the bin, more than in the hours around, |z| >
+    ``z`` for one and three fifths of it for the other, and a shift of ``shift`` bits of one, for ``bins`` bins. Where the
+    log has no names, H_s alone with half as much again.
 Signs
     H_s↓ H_q↓ a targeted attack or one host that asks one thing; H_s↑ H_q↓ a distributed attack, bots; H_s↓ H_q↑ a host
     search; H_s↑ H_q↑ many hosts ask for many names (Musashi et al., IEICE 2009).
@@ -61,8 +61,10 @@ class Settings(base.Settings):
 
     THRESHOLDS: ClassVar[Mapping[str, int]] = {"z": 1, "shift": 1, "minimum": 1}
 
-    minimum: float = Field(default=1000.0, gt=0, description="Queries in ten minutes.")
-    z: float = Field(default=5.0, gt=0, description="Robust deviations of both entropies.")
+    minimum: float = Field(default=500.0, gt=0, description="Queries in ten minutes.")
+    z: float = Field(
+        default=5.0, gt=0, description="Robust deviations of one entropy; three fifths of it of the other."
+    )
     shift: float = Field(default=0.5, gt=0, description="Bits by which one of them has to differ.")
     growth: float = Field(
         default=1.15,
@@ -136,11 +138,21 @@ def _standardized(
     y = np.concatenate([old[known], values[good]])
     if len(x) < 24:
         return nothing
-    slope, level = _robust_line(x, y)
-    rest = y - level - slope * x
-    spread = _spread(rest)
-    difference = np.where(good, values - level - slope * np.log(np.maximum(counts, 1)), np.nan)
-    before = np.where(known, old - level - slope * np.log(np.maximum(old_counts, 1)), np.nan)
+    # A flood is the only one with so many queries and would say itself what so many are to be like: the line is that of
+    # ordinary volumes, and beyond them it goes on level.
+    most = (
+        float(np.quantile(x, 0.9)) if len(old) < 144 else float(np.quantile(np.log(old_counts[known]), 0.99))
+    )
+    least = float(np.quantile(x, 0.02))
+    slope, level = _robust_line(x[x <= most], y[x <= most])
+
+    def line(amount: Floats) -> Floats:
+        result: Floats = level + slope * np.clip(np.log(np.maximum(amount, 1)), least, most)
+        return result
+
+    spread = _spread(y - line(np.exp(x)))
+    difference = np.where(good, values - line(counts), np.nan)
+    before = np.where(known, old - line(old_counts), np.nan)
     days = _like_days(view, first, len(values), len(old))
     offset, have = np.zeros(len(values)), np.zeros(len(values), np.bool_)
     left = []
@@ -164,7 +176,7 @@ def _standardized(
 def _spread(rest: Floats) -> float:
     """Robust standard deviation, at least that of the tails: mixtures wander further than their middle tells."""
     middle = float(np.median(rest))
-    tail = float(np.quantile(np.abs(rest - middle), 0.95)) / 1.96
+    tail = float(np.quantile(np.abs(rest - middle), 0.9)) / 1.645
     return max(1.4826 * float(np.median(np.abs(rest - middle))), tail, 0.03)
 
 
@@ -213,10 +225,12 @@ def _shifts(
     counts, sources, names = now
     z_s, d_s = _standardized(view, first, counts, sources, (before[1], before[2]) if before else None)
     z_q, d_q = _standardized(view, first, counts, names, (before[1], before[3]) if before else None)
-    named = np.isfinite(names).any() and kind != "firewall_drop"
+    # Where all always ask for the same, or no name is logged, the sources alone tell.
+    named = kind != "firewall_drop" and bool(np.isfinite(names).any()) and float(np.nanstd(names)) > 0.05
     big = counts >= settings.minimum
     if named:
-        flags = big & (np.minimum(np.abs(z_s), np.abs(z_q)) > settings.z)
+        least, most = np.minimum(np.abs(z_s), np.abs(z_q)), np.maximum(np.abs(z_s), np.abs(z_q))
+        flags = big & (least > 0.6 * settings.z) & (most > settings.z)
         flags &= np.maximum(np.abs(d_s), np.abs(d_q)) >= settings.shift
     else:
         flags = big & (np.abs(z_s) > 1.5 * settings.z) & (np.abs(d_s) >= settings.shift)

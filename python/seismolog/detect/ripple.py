@@ -12,7 +12,7 @@ Statistic
 Source
     The rippled curve of the 2003 study's IP-B. Walker, 1914; Fisher, 1929. Numbers are ours.
 Limits
-    Four whole periods have to be seen. A monitoring program that is put to work anew looks the same.
+    Six whole periods have to be seen. A monitoring program that is put to work anew looks the same.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Settings(base.Settings):
     shortest: int = Field(default=4, ge=3, description="Shortest period, in minutes.")
     longest: int = Field(default=120, ge=10, description="Longest period, in minutes.")
     bins: int = Field(default=15, ge=6, description="Bins of ten minutes that have to be seen.")
-    cycles: float = Field(default=4.0, ge=3, description="Periods that have to be seen.")
+    cycles: float = Field(default=6.0, ge=3, description="Periods that have to be seen.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,14 @@ def find(view: View, settings: Settings) -> list[Raised]:
         view, curves, minimum=settings.minimum, factor=settings.factor, novelty=settings.novelty, gap=6
     )
     runs = [run for run in runs if run.bins >= settings.bins and run.level >= settings.minimum * shown.scale]
+    if view.baseline is not None:
+        # An address that changes hands has no past of its own to be new against.
+        baseline = view.baseline
+        runs = [
+            r
+            for r in runs
+            if r.level >= common.POOL * baseline.pool_peak(curves.kind, shown.names[r.row]) * shown.scale
+        ]
     if not runs:
         return []
     fine = view.curves(bin="1m", clients={shown.names[run.row] for run in runs})
@@ -106,7 +114,9 @@ def find(view: View, settings: Settings) -> list[Raised]:
             continue
         if period.correlation < settings.autocorrelation or period.swing < settings.swing:
             continue
-        if period.coherence < settings.coherence or _had(view, name, period, settings):
+        if period.coherence < settings.coherence or _had(
+            view, name, period, run.level / shown.scale, settings
+        ):
             continue
         level, usual = run.level / shown.scale, run.usual / shown.scale
         found.append(
@@ -233,8 +243,8 @@ def _autocorrelation(rest: npt.NDArray[np.float64], lag: float) -> tuple[float, 
     return at, best
 
 
-def _had(view: View, name: str, period: Period, settings: Settings) -> bool:
-    """Whether the client's days before already had this period."""
+def _had(view: View, name: str, period: Period, level: float, settings: Settings) -> bool:
+    """Whether the client's days before already had this period, at a level (in ten minutes) that compares."""
     first = max(view.history, view.since - timedelta(days=PAST_DAYS))
     if first >= view.since:
         return False
@@ -249,8 +259,18 @@ def _had(view: View, name: str, period: Period, settings: Settings) -> bool:
     values = np.zeros(minutes)
     at = (rows["bin_start"].dt.epoch("s").to_numpy() - int(first.timestamp())) // 60
     np.add.at(values, at, rows["count"].to_numpy())
-    # A past that is kept in longer bins only has a period of its own making.
-    if len(at) and len(np.unique(at % 10)) == 1:
+    # A day of the past that is kept in longer bins only has a period of its own making.
+    fine = [
+        day
+        for day in np.split(values, range(1440, len(values), 1440))
+        if len(np.unique(np.flatnonzero(day) % 10)) > 1
+    ]
+    if not fine:
+        return False
+    values = np.concatenate(fine)
+    # Programs ask by the clock on every host; a few look-ups of theirs are no waves.
+    hours = np.convolve(values, np.ones(60), mode="valid")
+    if hours.max(initial=0.0) < 6 * level / 3:
         return False
     if values.sum() < 60 or len(values) < 3 * period.length:
         return False

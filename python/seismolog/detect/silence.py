@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar
 
@@ -39,7 +40,7 @@ TABLES: Mapping[str, Sequence[str]] = {
     "traffic": ("bin_start", "server", "kind", "count"),
 }
 TEN = timedelta(minutes=10)
-JUMPS = 0.3
+JUMPS = 0.2
 """Rises a day that are usual here: beyond it a client that rose is under no incident (as in ``step_change``)."""
 
 
@@ -98,7 +99,11 @@ def _clients(view: View, settings: Settings) -> list[Raised]:
     found = []
     for row in np.flatnonzero(silent.any(axis=1)).tolist():
         for low, high in common.runs_of(silent[row], gap=1, least=settings.bins):
-            if low == 0 or low < since_when[chosen[row]] or not _steady(part.values[row], low, settings):
+            if (
+                low == 0
+                or low < since_when[chosen[row]]
+                or not _steady(part.values[row], low, float(mean[row, low]), settings)
+            ):
                 continue
             chance = residuals.log_lower(0, mean[row, low:high], expected.shape[row])
             total = float(chance[curves.covered[low:high]].sum()) * damp
@@ -111,7 +116,44 @@ def _clients(view: View, settings: Settings) -> list[Raised]:
         before = seen.get(raised.subjects[0])
         if before is None or (before.end is not None and raised.start >= before.end):
             seen[raised.subjects[0]] = raised
-    return list(seen.values())
+    return _together(view, list(seen.values()))
+
+
+TOGETHER = 3
+"""Clients that fall silent at once and are told as one: a switch, a building, a network."""
+
+
+def _together(view: View, found: list[Raised]) -> list[Raised]:
+    """Silences that begin within a bin of each other as one; those that end an incident stay alone."""
+    alone = [r for r in found if r.evidence["under_incident"]]
+    rest = sorted((r for r in found if not r.evidence["under_incident"]), key=lambda r: r.start)
+    joined: list[Raised] = []
+    while rest:
+        group = [r for r in rest if r.start - rest[0].start <= timedelta(minutes=20)]
+        rest = rest[len(group) :]
+        if len(group) < TOGETHER:
+            joined += group
+            continue
+        names = tuple(
+            r.subjects[0] for r in sorted(group, key=lambda r: -r.evidence["expected_per_10_minutes"])
+        )
+        ends = [r.end for r in group]
+        main = max(group, key=lambda r: r.score)
+        joined.append(
+            replace(
+                main,
+                subjects=names,
+                start=min(r.start for r in group),
+                end=None if None in ends else max(e for e in ends if e is not None),
+                explanation=(
+                    f"{len(names)} clients that always ask fell silent together at {view.local(group[0].start)} "
+                    f"({', '.join(names[:3])}{'' if len(names) <= 3 else ' and others'}): a network, a switch or a "
+                    f"building is cut off."
+                ),
+                evidence={**main.evidence, "clients": len(names)},
+            )
+        )
+    return [*alone, *joined]
 
 
 def _eligible(
@@ -147,11 +189,11 @@ def _recent(values: npt.NDArray[np.float32], bins: int = 6) -> npt.NDArray[np.fl
     return held
 
 
-def _steady(values: npt.NDArray[np.float32], low: int, settings: Settings) -> bool:
-    """Whether the client was there until just before the silence."""
+def _steady(values: npt.NDArray[np.float32], low: int, mean: float, settings: Settings) -> bool:
+    """Whether the client was there, at about its level, until just before the silence: a job that ends is none."""
     before = values[max(0, low - settings.plateau) : low]
     # A gap of the log in the hours before may hold some empty bins.
-    return len(before) >= 6 and float((before > 0).mean()) >= 0.6 and bool((before[-2:] > 0).all())
+    return len(before) >= 6 and float((before > 0).mean()) >= 0.6 and float(before[-3:].mean()) >= 0.4 * mean
 
 
 def _logged(view: View, client: str, low: int, high: int) -> bool:

@@ -62,7 +62,7 @@ class Settings(base.Settings):
     )
     reference: float = Field(default=0.5, ge=0, description="k: what each bin takes away from the sum.")
     jumps_a_day: float = Field(
-        default=0.3,
+        default=0.2,
         gt=0,
         description="Rises of this height that are usual here: with more a day, one is no news.",
     )
@@ -117,7 +117,10 @@ def steps(view: View, curves: Curves, settings: Settings) -> list[Run]:
         alpha=settings.p_value,
         jumps_a_day=settings.jumps_a_day,
     )
-    return [run for run in runs if run.bins >= settings.bins]
+    # All of it, and not only its top, has to be new.
+    return [
+        run for run in runs if run.bins >= settings.bins and run.level >= 0.8 * settings.novelty * run.usual
+    ]
 
 
 def _raised(view: View, curves: Curves, run: Run, settings: Settings) -> Raised:

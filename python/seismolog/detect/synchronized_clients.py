@@ -54,7 +54,7 @@ class Settings(base.Settings):
         default=1.5, gt=0, description="Multiple of the busiest half hour of the client's past."
     )
     correlation: float = Field(default=0.55, gt=0, lt=1, description="Least rank correlation of two curves.")
-    p_value: float = Field(default=0.01, gt=0, lt=1, description="Chance of a false pair a day.")
+    p_value: float = Field(default=0.05, gt=0, lt=1, description="Chance of a false pair a day.")
     rises_a_day: float = Field(
         default=5.0,
         gt=0,
@@ -158,7 +158,9 @@ def together(view: View, shown: Curves, runs: Sequence[Run], settings: Settings)
             continue
         ranked[i, span] = common.ranks(own) * math.sqrt(len(span))
         held[i, span] = 1.0
-    tests = max(1.0, len(runs) * (len(runs) - 1) / 2 * (2 * settings.lag + 1))
+    common_bins = held @ held.T
+    eligible = (int((common_bins >= settings.bins - 4).sum()) - len(runs)) / 2
+    tests = max(1.0, eligible * (2 * settings.lag + 1))
     limit = math.log(settings.p_value / tests)
     some = np.where(held > 0, shown.values[[run.row for run in runs]] > 0, False).astype(np.float32)
 

@@ -421,6 +421,8 @@ class View:
         values = np.zeros((len(names), count), dtype=np.float32)
         if len(names):
             values[codes, summed["place"].to_numpy()] = summed["value"].to_numpy()
+        if by == "client" and table == "client_traffic":
+            self._mend(kind, bin, names, values)
         return Curves(
             kind,
             tuple(names.to_list()),
@@ -431,6 +433,54 @@ class View:
             np.arange(len(names)),
             () if wanted is not None else (kind, bin, table, by, value),
         )
+
+    def _mend(self, kind: str, bin: str, names: pl.Series, values: npt.NDArray[np.float32]) -> None:  # noqa: A002
+        """Put what is to be expected of it into bins that a client's server has no log of: a line between both sides.
+
+        A gap of one server of several would otherwise look like a silence of its clients, and cut their curves in two.
+        """
+        if not self.has("traffic") or not len(names):
+            return
+        servers = sorted({server for server, k in self._by_server("10m") if k == kind})
+        tens = self.grid(TEN)[0]
+        first, count = self.grid(bin_length(bin))
+        starts = np.arange(count) * (bin_length(bin) / TEN) + (first - tens) / TEN
+        for server in servers:
+            whole = self.whole_bins(server)
+            if whole.all():
+                continue
+            places = np.clip(np.floor(starts).astype(np.int64), 0, len(whole) - 1)
+            missing = ~whole[places]
+            rows = np.flatnonzero(names.is_in(self._clients_of(server, kind)).to_numpy())
+            span = 3 if bin == "10m" else 30
+            for low, high in _stretches(missing):
+                before, after = values[rows, max(0, low - span) : low], values[rows, high : high + span]
+                left = (
+                    before.mean(axis=1) if before.shape[1] else after.mean(axis=1) if after.shape[1] else None
+                )
+                if left is None:
+                    continue
+                right = after.mean(axis=1) if after.shape[1] else left
+                share = (np.arange(high - low) + 0.5) / (high - low)
+                line = left[:, None] * (1 - share) + right[:, None] * share
+                values[rows, low:high] = np.maximum(values[rows, low:high], line)
+
+    def _clients_of(self, server: str, kind: str) -> pl.Series:
+        """Clients whose events of a kind are mostly logged by a server."""
+
+        def make() -> pl.DataFrame:
+            rows = self.lazy("client_traffic", ["server", "kind", "client", "count"])
+            return (
+                rows.filter(pl.col("kind").cast(pl.String) == kind, pl.col("client").is_not_null())
+                .group_by(pl.col("client").cast(pl.String), pl.col("server").cast(pl.String))
+                .agg(pl.col("count").cast(pl.Int64).sum())
+                .sort("count", descending=True)
+                .unique("client", keep="first")
+                .collect()
+            )
+
+        owners = cast(pl.DataFrame, self.kept(("owners", kind), make))
+        return owners.filter(pl.col("server") == server)["client"]
 
     def grid(self, length: timedelta) -> tuple[datetime, int]:
         """Start of the first whole bin of the view, and the number of whole bins."""
@@ -728,6 +778,12 @@ def _around(values: npt.NDArray[np.float64], width: int) -> npt.NDArray[np.float
     low, high = np.maximum(at - half, 0), np.minimum(at + half + 1, values.shape[1])
     result: npt.NDArray[np.float64] = (total[:, high] - total[:, low]) / (high - low)
     return result
+
+
+def _stretches(flags: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Half-open runs of set flags."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def calm_level(
