@@ -294,7 +294,11 @@ class Baseline:
             j
             for day in series.jumps.values()
             for j in day
-            if j.height >= 0.7 * height and j.minutes >= 0.5 * minutes and j.excess >= 0.7 * excess
+            # What a client did yesterday does not make it usual that it does so today.
+            if j.client != client
+            and j.height >= 0.7 * height
+            and j.minutes >= 0.5 * minutes
+            and j.excess >= 0.7 * excess
         ]
         if series.sizes is None:
             series.sizes = {}
