@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 use seismolog_core::count::worker::Worker;
 use seismolog_core::count::{Limits, Options};
 
@@ -171,7 +172,11 @@ fn lines() -> impl Strategy<Value = Vec<String>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 300,
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("proptest-regressions"))),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn any_split_counts_like_the_whole(lines in lines(), cuts in proptest::collection::vec(0usize..60, 0..4)) {
@@ -199,7 +204,7 @@ proptest! {
         let whole = count(std::slice::from_ref(&lines));
         let alone: Vec<Vec<String>> = lines.into_iter().map(|l| vec![l]).collect();
         let joined = count(&alone);
-        prop_assert_eq!(whole.0, joined.0);
+        prop_assert_eq!(whole, joined);
     }
 }
 
@@ -216,4 +221,22 @@ fn the_lines_of_these_tests_do_count() {
         "{value}"
     );
     assert_eq!(traffic.len(), 1);
+}
+
+/// A repetition in the next minute, behind a line of another server, of a run that a cut divides.
+#[test]
+fn a_repetition_behind_another_server_counts_like_the_whole() {
+    let query = |server: u32| {
+        format!("Jul 15 23:40:01 ns{server} named[7]: client 10.0.0.0#53: query: n0.example IN A +")
+    };
+    let mut lines: Vec<String> = (0..24).map(|_| query(0)).collect();
+    lines.push(query(1));
+    lines.extend((0..3).map(|_| query(0)));
+    lines.push("Jul 15 23:41:01 ns0 last message repeated 1 times".to_owned());
+    lines.push(query(1));
+    let whole = count(std::slice::from_ref(&lines));
+    for cut in 0..lines.len() {
+        let joined = count(&[lines[..cut].to_vec(), lines[cut..].to_vec()]);
+        assert_eq!(whole, joined, "cut at {cut}");
+    }
 }

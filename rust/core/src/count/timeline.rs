@@ -61,6 +61,17 @@ impl Years {
         year * YEAR_MINUTES + minute
     }
 
+    /// The minute on the relative clock of a line that need not be taken by [`advance`](Self::advance): one of the
+    /// same minute of the year as the line before it, or one that is counted as it comes.
+    #[inline(always)]
+    #[must_use]
+    pub fn unmoved(&self, minute: i64) -> Option<i64> {
+        if self.received.is_none() && self.ends.is_none_or(|(_, last)| last != minute) {
+            return None;
+        }
+        Some(self.place(minute))
+    }
+
     /// Takes the next line's minute of the year; returns its minute on the relative clock.
     pub fn advance(&mut self, minute: i64) -> i64 {
         match &mut self.ends {

@@ -312,7 +312,8 @@ impl Worker {
                 && !is_repetition(found.message)
             {
                 let stream = self.stream_of(found.server, clock);
-                if self.streams[stream].turned != minute_of(clock, minute, &self.years) {
+                let known = minute_of(clock, minute, &self.years);
+                if known == NO_MINUTE || self.streams[stream].turned != known {
                     self.count_waiting(waiting);
                     self.turn(stream, clock, minute);
                 }
@@ -1196,11 +1197,11 @@ struct Moved {
     segments: u16,
 }
 
-/// The minute as a stream keeps it, if no year has passed since the last line.
+/// The minute as a stream keeps it; [`NO_MINUTE`] where the line has to be taken as one that may bring a new year.
 #[inline(always)]
 fn minute_of(clock: Clock, minute: i64, years: &Years) -> i64 {
     if clock == Clock::Yearless {
-        years.place(minute)
+        years.unmoved(minute).unwrap_or(NO_MINUTE)
     } else {
         minute
     }
