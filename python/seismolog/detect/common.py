@@ -91,7 +91,11 @@ def usable(view: View, curves: Curves, settings: Settings, *, servers: bool = Fa
     """The curves of clients that may be judged: neither excluded nor (unless `servers`) known servers."""
     from seismolog.detect.site import Networks
 
-    left = ~Networks(settings.exclude).contain(curves.names)
+    left = (
+        ~Networks(settings.exclude).contain(curves.names)
+        if settings.exclude
+        else np.ones(len(curves), np.bool_)
+    )
     if not servers:
         left &= ~view.site.is_known_server(curves.names)
     return curves if left.all() else curves.where(left)

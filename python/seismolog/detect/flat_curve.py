@@ -47,7 +47,7 @@ class Settings(base.Settings):
 
 def find(view: View, settings: Settings) -> list[Raised]:
     """Plateaus of clients that are no known servers."""
-    curves = common.usable(view, view.curves(), settings).where_peak(settings.minimum)
+    curves = common.usable(view, view.curves().where_peak(settings.minimum), settings)
     if not len(curves) or curves.bins < settings.bins:
         return []
     found = []

@@ -61,7 +61,8 @@ class Settings(base.Settings):
 
 def find(view: View, settings: Settings) -> list[Raised]:
     """Clients that follow a mail server."""
-    curves = common.usable(view, view.curves(), settings)
+    whole = view.curves()
+    curves = common.usable(view, whole.where_peak(settings.minimum, common.WINDOW), settings)
     shown = curves.where_peak(settings.minimum, common.WINDOW)
     runs = common.elevated(
         view, curves, minimum=settings.minimum, factor=settings.factor, novelty=settings.novelty, gap=12

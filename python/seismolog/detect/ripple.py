@@ -81,7 +81,8 @@ class Period:
 
 def find(view: View, settings: Settings) -> list[Raised]:
     """Ripples of clients that ask for more than they used to."""
-    curves = common.usable(view, view.curves(), settings)
+    whole = view.curves()
+    curves = common.usable(view, whole.where_peak(settings.minimum, common.WINDOW), settings)
     shown = curves.where_peak(settings.minimum, common.WINDOW)
     runs = common.elevated(
         view, curves, minimum=settings.minimum, factor=settings.factor, novelty=settings.novelty, gap=6

@@ -74,12 +74,14 @@ def find(view: View, settings: Settings) -> list[Raised]:
 
 
 def _clients(view: View, settings: Settings) -> list[Raised]:
-    curves = common.usable(view, view.curves(), settings, servers=True)
+    curves = view.curves()
     level = curves.values.mean(axis=1) if len(curves) else np.zeros(0)
     if view.baseline is not None and view.baseline.days(curves.kind):
         past = view.baseline.past(curves)
         level = np.maximum(level, past.mean if past is not None else 0.0)
-    curves = curves.where(level >= settings.minimum * curves.scale / 2)
+    curves = common.usable(
+        view, curves.where(level >= settings.minimum * curves.scale / 2), settings, servers=True
+    )
     if not len(curves) or curves.bins < settings.bins + 6:
         return []
     eligible, since_when = _eligible(view, curves, settings)
@@ -204,7 +206,7 @@ def _logged(view: View, client: str, low: int, high: int) -> bool:
 
 def _after_incident(view: View, settings: Settings) -> list[Raised]:
     """Clients that were far above the expected in this view, and then fell to nothing within a bin or two."""
-    curves = common.usable(view, view.curves(), settings)
+    curves = common.usable(view, view.curves().where_peak(50.0, common.WINDOW), settings)
     shown = curves.where_peak(50.0, common.WINDOW)
     runs = common.elevated(
         view, curves, minimum=50.0, factor=10.0, novelty=2.5, alpha=1e-10, jumps_a_day=JUMPS, gap=3

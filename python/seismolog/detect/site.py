@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -110,6 +110,7 @@ class Networks:
 _NONE, _SIX = -1, -2
 
 
+@lru_cache(maxsize=1 << 18)
 def _number(text: str) -> int:
     """An IPv4 address as a number, _SIX for one of IPv6, _NONE for anything else."""
     parts = text.split(".")

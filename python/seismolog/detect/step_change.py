@@ -73,14 +73,15 @@ def find(view: View, settings: Settings) -> list[Raised]:
     """Steps upwards of DNS queries and of dropped packets."""
     found: list[Raised] = []
     for kind in KINDS:
-        curves = common.usable(view, view.curves(kind), settings, servers=True)
+        curves = common.usable(
+            view, view.curves(kind).where_peak(settings.minimum, common.WINDOW), settings, servers=True
+        )
         mail = np.array([name in view.site.mail_addresses for name in curves.names], dtype=np.bool_)
         if mail.any():  # the model speaks for mail servers
             curves = curves.where(~mail)
-        runs = steps(view, curves, settings)
-        found += [
-            _raised(view, curves.where_peak(settings.minimum, common.WINDOW), run, settings) for run in runs
-        ]
+        shown = curves.where_peak(settings.minimum, common.WINDOW)
+        raised = [_raised(view, shown, run, settings) for run in steps(view, curves, settings)]
+        found += [one for one in raised if one.score > settings.cusum]
     return found
 
 
@@ -88,7 +89,9 @@ def rises(
     view: View, settings: Settings, kind: str = "dns_query"
 ) -> list[tuple[str, datetime, float, float, float]]:
     """Client, start, height (in ten minutes), minutes and excess of every rise, usual or not: for the baseline."""
-    curves = common.usable(view, view.curves(kind), settings, servers=True)
+    curves = common.usable(
+        view, view.curves(kind).where_peak(settings.minimum, common.WINDOW), settings, servers=True
+    )
     runs = common.elevated(
         view, curves, minimum=settings.minimum, factor=settings.factor, novelty=settings.novelty
     )

@@ -68,7 +68,8 @@ class Settings(base.Settings):
 
 def find(view: View, settings: Settings) -> list[Raised]:
     """Groups of clients in step."""
-    curves = common.usable(view, view.curves(), settings)
+    whole = view.curves()
+    curves = common.usable(view, whole.where_peak(settings.minimum, common.WINDOW), settings)
     shown = curves.where_peak(settings.minimum, common.WINDOW)
     runs = common.elevated(
         view,
