@@ -11,6 +11,10 @@ Statistic
 Signs
     H_s↓ H_q↓ a targeted attack or one host that asks one thing; H_s↑ H_q↓ a distributed attack, bots; H_s↓ H_q↑ a host
     search; H_s↑ H_q↑ many hosts ask for many names (Musashi et al., IEICE 2009).
+Subjects
+    The part of the server's traffic; and, where the sources fall, the clients whose own growth against the hours around
+    makes up half of the whole growth, at most :data:`FEW`: a rise of one client is told once, whichever detector sees it
+    first.
 Limits
     Holidays and small counts change the mixture as well: hence the line in log n.
 """
@@ -29,6 +33,7 @@ from pydantic import Field
 
 from seismolog.detect import base, common
 from seismolog.detect.base import Cause, Raised
+from seismolog.store.schema import QTYPES
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -42,7 +47,10 @@ TABLES: Mapping[str, Sequence[str]] = {
         *("bin_start", "server", "kind", "query_type", "side", "count"),
         *("client_entropy", "name_entropy", "distinct_clients", "top_name_share"),
     ),
+    "client_traffic": ("bin_start", "server", "kind", "client", "count", *QTYPES),
 }
+FEW = 5
+"""Clients that are named at most: where more of them make up the growth, it has no few sources."""
 TEN = timedelta(minutes=10)
 KINDS = ("dns_query", "firewall_drop")
 Floats = npt.NDArray[np.float64]
@@ -258,12 +266,15 @@ def _shifts(
             change += f" and {_change(float(np.median(d_q[span])))} bits of what is asked"
         score = float(np.median(np.minimum(np.abs(z_s), np.abs(z_q))[span] if named else np.abs(z_s)[span]))
         subject = "/".join(x for x in (server, qtype.upper() if qtype else kind, side) if x)
+        few = _sources(view, key, first, low, high) if sign[0] < 0 else []
+        if few:
+            meaning += f": {', '.join(few)}"
         found.append(
             Raised(
                 detector=NAME,
                 cause=cause,
                 severity="warning",
-                subjects=(subject,),
+                subjects=(subject, *few),
                 server=server,
                 start=first + low * TEN,
                 end=stop,
@@ -287,6 +298,41 @@ def _shifts(
             )
         )
     return found
+
+
+def _sources(view: View, key: tuple[str, str, str, str], first: datetime, low: int, high: int) -> list[str]:
+    """The few clients whose growth makes up half of the growth of a mixture in these bins; none where they are many."""
+    server, kind, qtype, side = key
+    value = qtype if qtype in QTYPES else "count"
+    since, until = first + max(0, low - 12) * TEN, min(first + (high + 12) * TEN, view.until)
+    begin, end = first + low * TEN, first + high * TEN
+    where = (pl.col("kind").cast(pl.String) == kind) & (pl.col("server").cast(pl.String) == server)
+    inside = (pl.col("bin_start") >= begin) & (pl.col("bin_start") < end)
+    amount = pl.col(value).cast(pl.Int64)
+    # As much as the hours around lets expect of these bins.
+    share = (end - begin) / max((until - since) - (end - begin), TEN)
+    rows = (
+        view.lazy(
+            "client_traffic",
+            ["bin_start", "server", "kind", "client", value],
+            since=since,
+            until=until,
+            where=where,
+        )
+        .filter(pl.col("client").is_not_null())
+        .group_by(pl.col("client").cast(pl.String))
+        .agg((amount.filter(inside).sum() - amount.filter(~inside).sum() * share).alias("grown"))
+        .sort(["grown", "client"], descending=[True, False])
+        .collect()
+    )
+    if view.site.inside and side:
+        rows = rows.filter(pl.Series(view.site.is_inside(rows["client"].to_list())) == (side == "inside"))
+    grown = rows["grown"].to_numpy()
+    total = float(grown.sum())
+    if not len(grown) or total <= 0:
+        return []
+    enough = int(np.searchsorted(np.cumsum(grown), 0.5 * total)) + 1
+    return rows["client"][:enough].to_list() if enough <= FEW else []
 
 
 def _change(bits: float) -> str:
