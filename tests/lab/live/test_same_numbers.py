@@ -5,38 +5,26 @@ Lines are shuffled within the lateness. Each path has a daemon of its own, with 
 
 from __future__ import annotations
 
-import random
 import socket
-import subprocess
 import time
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
-from polars.testing import assert_frame_equal
 
-from seismolog.store import TABLES, Store
-from tests.lab.live.lines import Line, site
+from tests.lab.live.comparing import LATENESS, analyzed, assert_same, out_of_order, settled, tables
+from tests.lab.live.lines import Line
 from tests.lab.live.relp import Sender
-from tests.lab.live.serving import PROGRAM, Serving, serving
+from tests.lab.live.serving import Serving, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("live-lab")]
-
-#: Every path waits so long for late lines; the shuffle stays within it.
-LATENESS = 8.0
-COUNTED = [name for name, table in TABLES.items() if table.sourced]
 
 
 @pytest.fixture(scope="module")
 def lines() -> list[Line]:
-    """The last minutes of the hour before this one (so that its hourly rows are complete), somewhat out of order."""
-    dice = random.Random(7)
-    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-    made = site(7, minutes=5, lines=4000, end=hour + timedelta(minutes=1))
-    return sorted(made, key=lambda line: line.time.timestamp() + dice.uniform(0, LATENESS / 2))
+    return out_of_order(7)
 
 
 @pytest.fixture(scope="module")
@@ -44,28 +32,7 @@ def archived(lines: list[Line], tmp_path_factory: pytest.TempPathFactory) -> dic
     """What `analyze` makes of the file."""
     folder = tmp_path_factory.mktemp("archived")
     (folder / "site.log").write_text("".join(line.in_file() + "\n" for line in lines))
-    (folder / "site.toml").write_text("")
-    subprocess.run(
-        [
-            *(PROGRAM, "analyze", str(folder / "site.log"), "--store", str(folder / "store")),
-            *("--config", str(folder / "site.toml"), "--output", str(folder / "report.html")),
-        ],
-        check=True,
-        capture_output=True,
-        timeout=120,
-    )
-    return tables(folder / "store")
-
-
-def tables(store: Path) -> dict[str, pl.DataFrame]:
-    """Every counted table as a reader sees it, in the order of its keys."""
-    opened = Store(store)
-    found = {}
-    for name in COUNTED:
-        keys = list(TABLES[name].keys)
-        frame = opened.read(name).collect()
-        found[name] = frame.select(sorted(frame.columns)).sort(keys, nulls_last=True)
-    return found
+    return analyzed(folder / "site.log", folder / "store")
 
 
 def over_tcp(daemon: Serving, lines: list[Line]) -> None:
@@ -134,17 +101,6 @@ PATHS: dict[str, tuple[Callable[[Serving, list[Line]], None], dict[str, object]]
 }
 
 
-def settled(daemon: Serving, lines: int) -> None:
-    """Wait until all lines are counted and their bins are in the store; then end the daemon."""
-    deadline = time.monotonic() + 60
-    while (seen := daemon.metrics().get("seismolog_counted_lines_total", 0)) < lines:
-        assert time.monotonic() < deadline, f"{seen} of {lines} lines: {daemon.said}"
-        time.sleep(0.2)
-    # Idle servers close by the wall clock.
-    time.sleep(LATENESS + 3)
-    assert daemon.stop() == 0, daemon.said
-
-
 @pytest.mark.parametrize("path", PATHS)
 def test_the_path_counts_as_the_archive(
     path: str, lines: list[Line], archived: dict[str, pl.DataFrame], tmp_path: Path
@@ -166,10 +122,3 @@ def test_the_path_counts_as_the_archive(
         send(daemon, lines)
         settled(daemon, len(lines))
     assert_same(tables(tmp_path / "store"), archived)
-
-
-def assert_same(live: dict[str, pl.DataFrame], archived: dict[str, pl.DataFrame]) -> None:
-    """Every table, row and column."""
-    assert archived["client_traffic"].height > 500
-    for name in COUNTED:
-        assert_frame_equal(live[name], archived[name], check_exact=False, abs_tol=1e-9, rel_tol=1e-9)
