@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +47,31 @@ def until(condition: Callable[[], bool], daemon: Serving, seconds: float = 120.0
         time.sleep(0.3)
 
 
-def stored(folder: Path, width: int, name: str) -> pl.DataFrame:
-    """Rows of the store in bins of so many minutes."""
+def counted(daemon: Serving) -> int:
+    rows = daemon.rows("traffic")
+    return int(rows["count"].sum()) if rows.height else 0
+
+
+def stored(folder: Path, width: int, name: str, over: datetime | None = None) -> pl.DataFrame:
+    """Rows of the store in bins of so many minutes; those of longer bins that ended before `over`."""
     frame = Store(folder / "store").read(name).collect()
     frame = frame.with_columns(pl.col("bin_start").dt.truncate(f"{width}m"))
+    if over is not None and width > 1:
+        frame = frame.filter(pl.col("bin_start") + timedelta(minutes=width) <= over)
     return combine(frame, TABLES[name])
 
 
-def same_traffic(bucket: Bucket, folder: Path) -> bool:
+def written(bucket: Bucket, measurement: str, width: int, over: datetime | None) -> list[dict[str, Any]]:
+    """Points; those of longer bins that ended before `over`."""
+    rows = said(bucket, measurement)
+    if over is None or width == 1:
+        return rows
+    return [r for r in rows if r["time"] + 60 * width <= over.timestamp()]
+
+
+def same_traffic(bucket: Bucket, folder: Path, over: datetime | None = None) -> bool:
     for suffix, width in (("", 1), ("_10m", 10), ("_1h", 60)):
-        frame = stored(folder, width, "traffic")
+        frame = stored(folder, width, "traffic", over)
         want = {
             (
                 int(r["bin_start"].timestamp()),
@@ -69,16 +86,16 @@ def same_traffic(bucket: Bucket, folder: Path) -> bool:
             tuple(r[t] for t in ("time", "server", "kind", "query_type", "side")): [
                 r.get(f) for f in TRAFFIC.fields
             ]
-            for r in said(bucket, f"traffic{suffix}")
+            for r in written(bucket, f"traffic{suffix}", width, over)
         }
         if found.keys() != want.keys() or any(not _close(found[k], want[k]) for k in want):
             return False
     return True
 
 
-def same_clients(bucket: Bucket, folder: Path) -> bool:
+def same_clients(bucket: Bucket, folder: Path, over: datetime | None = None) -> bool:
     for suffix, width in (("", 1), ("_10m", 10), ("_1h", 60)):
-        frame = stored(folder, width, "client_traffic")
+        frame = stored(folder, width, "client_traffic", over)
         want = {
             (int(r["bin_start"].timestamp()), r["server"], r["kind"], r["client"]): [
                 r[f] for f in CLIENT_TRAFFIC.fields
@@ -89,7 +106,7 @@ def same_clients(bucket: Bucket, folder: Path) -> bool:
         for (at, server, kind, _), fields in want.items():
             totals[at, server, kind] = totals.get((at, server, kind), 0) + fields[0]
         sums: dict[tuple[Any, ...], int] = {}
-        for r in said(bucket, f"client_traffic{suffix}"):
+        for r in written(bucket, f"client_traffic{suffix}", width, over):
             key = (r["time"], r["server"], r["kind"])
             sums[key] = sums.get(key, 0) + r["count"]
             if r["client"] != "other" and want.get((*key, r["client"])) != [
@@ -112,24 +129,22 @@ def test_lines_become_points_whatever_is_killed(own_influxd: Influxd, tmp_path: 
     parts = [lines[:1500], lines[1500:2500], lines[2500:3400], lines[3400:]]
     listen = {"lateness": "1s"}
     with serving(root, listen, section(bucket, root)) as daemon:
-
-        def counted() -> int:
-            rows = daemon.rows("traffic")
-            return int(rows["count"].sum()) if rows.height else 0
-
         send(daemon, parts[0])
-        until(lambda: counted() > 0 and bool(said(bucket, "traffic")), daemon)
+        until(lambda: counted(daemon) > 0 and bool(said(bucket, "traffic")), daemon)
         own_influxd.stop(kill=True)
         send(daemon, parts[1])
-        before = counted()
-        until(lambda: counted() > before, daemon)
+        before = counted(daemon)
+        until(lambda: counted(daemon) > before, daemon)
         daemon.kill()
         daemon.start()
         send(daemon, parts[2])
         own_influxd.start()
         send(daemon, parts[3])
         # An hour is over five minutes after its end: what waits for that is asked for below.
-        until(lambda: daemon.metrics()["seismolog_influxdb_lag_seconds"] == 0 and counted() > before, daemon)
+        until(
+            lambda: daemon.metrics()["seismolog_influxdb_lag_seconds"] == 0 and counted(daemon) > before,
+            daemon,
+        )
         assert daemon.metrics()["seismolog_influxdb_refused_points_total"] == 0
         # Our own numbers.
         until(lambda: bool(said(bucket, "pipeline")), daemon)
@@ -148,3 +163,37 @@ def test_lines_become_points_whatever_is_killed(own_influxd: Influxd, tmp_path: 
     assert done.written.refused == 0
     assert same_traffic(bucket, root)
     assert same_clients(bucket, root)
+
+
+def test_lines_that_come_hours_late_come_through(influx_bucket: Bucket, tmp_path: Path) -> None:
+    """Their bins have been let go, so they are counted in late sets: sources of their own, which are added."""
+    root = tmp_path / "daemon"
+    lines = site(7, minutes=300, lines=6000)
+    over = datetime.now(UTC) - timedelta(minutes=6)
+    late = [line for line in lines if line.time < lines[-1].time - timedelta(minutes=100)]
+    random.Random(2).shuffle(late)
+    first, second = late[:800], late[800:1600]
+    held = {id(line) for line in (*first, *second)}
+    with serving(root, {"lateness": "1s"}, section(influx_bucket, root), revise_interval="1s") as daemon:
+        *most, last = [line for line in lines if id(line) not in held]
+        send(daemon, most)
+        until(lambda: counted(daemon) > 3000 and same_traffic(influx_bucket, root, over), daemon)
+        # Bins are let go when lines come in a later minute.
+        minute = datetime.now(UTC).minute
+        until(lambda: datetime.now(UTC).minute != minute, daemon)
+        send(daemon, [last])
+        before = counted(daemon)
+        send(daemon, first)
+        until(lambda: counted(daemon) >= before + 400, daemon)
+        daemon.kill()
+        daemon.start()
+        send(daemon, second)
+        until(lambda: counted(daemon) >= before + 1200, daemon)
+        sources = Store(root / "store").sources()
+        assert any("~" in name for name in sources), sorted(sources)
+
+        # Nobody exports: what the daemon wrote is what the store has, in bins of every length that are over.
+        def equal() -> bool:
+            return same_traffic(influx_bucket, root, over) and same_clients(influx_bucket, root, over)
+
+        until(equal, daemon, 60)

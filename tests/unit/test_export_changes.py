@@ -61,8 +61,8 @@ def test_live_rows_of_others_are_told_by_their_revision(store: Store, ledger: Le
     assert take_account(store, ledger) == hours(1)
     assert take_account(store, ledger, own="live-other") == set()
     snapshot = store.snapshot(["traffic"])
-    assert live_hours(snapshot, "live-other", 0, 100) == hours(0)
-    assert live_hours(snapshot, "live-other", 100) == hours(1)
+    assert live_hours(snapshot, ["live-other"], 0, 100) == hours(0)
+    assert live_hours(snapshot, ["live-other"], 100) == hours(1)
 
 
 def test_a_stamp_is_of_the_archives_that_cover_the_hour(store: Store) -> None:

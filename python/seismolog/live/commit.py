@@ -28,6 +28,7 @@ import polars as pl
 from seismolog.errors import SeismologError
 from seismolog.live.closed import Bins, ClosedBins, Cursor
 from seismolog.store import LiveTotals, Store
+from seismolog.store.live import late_source
 
 __all__ = ["CommitSettings", "Committer", "CommitterState"]
 
@@ -202,7 +203,7 @@ class Committer:
         began = time.monotonic()
         # Late sets first: when the rows of the bins proper are visible, the cursor goes on.
         for number in sorted({n for b in batch for n in b.late}):
-            late = self._store.live_writer(f"{self._source}~{number}", fingerprint=self._fingerprint)
+            late = self._store.live_writer(late_source(self._source, number), fingerprint=self._fingerprint)
             late.commit(_joined([b.late[number] for b in batch if number in b.late]), revision)
         self._writer.commit(frames, revision, self._totals() if self._totals else None)
         self.state.commit_seconds += time.monotonic() - began

@@ -40,7 +40,7 @@ from seismolog.store.schema import GENERATION, REVISION, SOURCE, TABLES, Table
 from seismolog.store.table import DataFile, DeltaFiles
 from seismolog.store.writer import highest_number
 
-__all__ = ["LiveTotals", "LiveWriter", "fold_revisions", "overlapping"]
+__all__ = ["LiveTotals", "LiveWriter", "fold_revisions", "is_of", "late_source", "overlapping"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,16 @@ class LiveTotals:
     matched: int = 0
     ignored: int = 0
     unmatched: int = 0
+
+
+def late_source(source: str, number: int) -> str:
+    """Id of a late set of a live source: bins of lines that came when their bin had been let go."""
+    return f"{source}~{number}"
+
+
+def is_of(source: str, live: str) -> bool:
+    """Whether a source is this live source or one of its late sets."""
+    return source == live or source.startswith(f"{live}~")
 
 
 def fold_revisions(frame: pl.DataFrame, table: Table) -> pl.DataFrame:

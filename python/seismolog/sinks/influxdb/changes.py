@@ -24,6 +24,7 @@ import polars as pl
 
 from seismolog.sinks.influxdb.ledger import Ledger
 from seismolog.sinks.influxdb.points import hour_of
+from seismolog.store.live import is_of
 from seismolog.store.schema import REVISION, SOURCE
 
 if TYPE_CHECKING:
@@ -81,9 +82,12 @@ def stamps(
     }
 
 
-def live_hours(snapshot: Snapshot, source: str, after: int, until: int | None = None) -> set[datetime]:
-    """Hours with rows of a live source above one revision and up to another."""
-    rows = snapshot.rows("traffic").filter((pl.col(SOURCE) == source) & (pl.col(REVISION) > after))
+def live_hours(
+    snapshot: Snapshot, sources: Iterable[str], after: int, until: int | None = None
+) -> set[datetime]:
+    """Hours with rows of live sources above one revision and up to another."""
+    wanted = pl.col(SOURCE).is_in(sorted(sources)) & (pl.col(REVISION) > after)
+    rows = snapshot.rows("traffic").filter(wanted)
     if until is not None:
         rows = rows.filter(pl.col(REVISION) <= until)
     return set(rows.select(hour_of()).unique().collect().to_series().to_list())
@@ -95,7 +99,7 @@ def take_account(store: Store, ledger: Ledger, own: str | None = None) -> set[da
     Parameters
     ----------
     own
-        The live source whose closed bins the caller sees itself.
+        The live source whose closed bins, and those of whose late sets, the caller sees itself.
     """
     entries = store.journal.entries()
     known = ledger.sources()
@@ -104,7 +108,7 @@ def take_account(store: Store, ledger: Ledger, own: str | None = None) -> set[da
     states: dict[str, str] = {}
     snapshot: Snapshot | None = None
     for entry in entries.values():
-        if entry.source == own:
+        if own is not None and is_of(entry.source, own):
             continue
         now: dict[str, Any] = {
             "generation": entry.generation,
@@ -122,7 +126,7 @@ def take_account(store: Store, ledger: Ledger, own: str | None = None) -> set[da
         if entry.origin == "live" and now["visible"] and (before["visible"] or before["live"] is None):
             if entry.live_revision != before["live"]:
                 snapshot = snapshot or store.snapshot(["traffic"])
-                changed |= live_hours(snapshot, entry.source, before["live"] or 0)
+                changed |= live_hours(snapshot, [entry.source], before["live"] or 0)
             continue
         for state in (before, now):
             if state["visible"]:

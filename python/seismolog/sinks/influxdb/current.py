@@ -1,8 +1,9 @@
 """An hour as it is now: what the store has, and closed bins that it has not committed yet.
 
 :class:`StoreHours` reads one moment of the store. :class:`LiveHours` lays the closed bins that went by since over it:
-live rows are absolute and carry a revision, so of each key the highest one holds, wherever it was read. An hour is
-read from the store once in a while and kept; what closes meanwhile is laid over what was kept.
+live rows are absolute and carry a revision, so of each key the highest one holds, wherever it was read. Late sets
+(lines that came when their bin had been let go) are sources of their own, and are added. An hour is read from the store
+once in a while and kept; what closes meanwhile is laid over what was kept.
 
 Limits: the hours that are kept are in memory with all clients and states. Where an archive that was analysed a moment
 ago covers a bin that closes now, the bin is counted from both until the hour is read anew
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 import polars as pl
 
 from seismolog.sinks.influxdb.members import activity
-from seismolog.store.live import fold_revisions
+from seismolog.store.live import fold_revisions, late_source
 from seismolog.store.merge import StateMerger, combine, core_merger
 from seismolog.store.schema import REVISION, SOURCE, TABLES, Table
 
@@ -99,14 +100,18 @@ class LiveHours:
         self._age = age
         self._merger = merger
         self._hours: dict[datetime, _Kept] = {}
-        self._over: list[tuple[int, dict[str, pl.DataFrame]]] = []
+        #: Revision, source, frames.
+        self._over: list[tuple[int, str, dict[str, pl.DataFrame]]] = []
 
     def add(self, closed: Iterable[Bins]) -> None:
         """Bins have closed."""
         for bins in closed:
-            frames = {n: f for n, f in bins.frames.items() if n in ("traffic", "client_traffic")}
-            if frames:
-                self._over.append((bins.revision, frames))
+            sets = [(self._source, bins.frames)]
+            sets += [(late_source(self._source, n), frames) for n, frames in bins.late.items()]
+            for source, tables in sets:
+                frames = {n: f for n, f in tables.items() if n in ("traffic", "client_traffic")}
+                if frames:
+                    self._over.append((bins.revision, source, frames))
 
     def invalidate(self) -> None:
         """The store was changed by others: read it anew."""
@@ -128,8 +133,8 @@ class LiveHours:
             parts.append(self._hour(hour).frames[table.name])
             hour += _HOUR
         parts += [
-            f[table.name].filter((when >= since) & (when < until)).pipe(self._conform, table)
-            for _, f in self._over
+            _conform(f[table.name].filter((when >= since) & (when < until)), table, source)
+            for _, source, f in self._over
             if table.name in f
         ]
         frame = pl.concat(parts)
@@ -142,18 +147,6 @@ class LiveHours:
         one = frame[SOURCE].n_unique() == 1
         frame = frame.drop(SOURCE)
         return frame if one else combine(frame, table, merger=self._merger)
-
-    def _conform(self, frame: pl.DataFrame, table: Table) -> pl.DataFrame:
-        """A frame of closed bins with the columns and types of the store."""
-        own = [
-            (pl.col(c.name) if c.name in frame.columns else pl.lit(None)).cast(c.dtype).alias(c.name)
-            for c in table.columns
-        ]
-        return frame.select(
-            *own,
-            pl.lit(self._source).alias(SOURCE),
-            pl.col(REVISION).cast(pl.Int64),
-        )
 
     def _hour(self, hour: datetime) -> _Kept:
         kept = self._hours.get(hour)
@@ -176,3 +169,12 @@ class LiveHours:
             safe = min(k.revision for k in self._hours.values())
             self._over = [o for o in self._over if o[0] > safe]
         return kept
+
+
+def _conform(frame: pl.DataFrame, table: Table, source: str) -> pl.DataFrame:
+    """A frame of closed bins with the columns and types of the store."""
+    own = [
+        (pl.col(c.name) if c.name in frame.columns else pl.lit(None)).cast(c.dtype).alias(c.name)
+        for c in table.columns
+    ]
+    return frame.select(*own, pl.lit(source).alias(SOURCE), pl.col(REVISION).cast(pl.Int64))

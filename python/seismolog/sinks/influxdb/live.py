@@ -279,7 +279,12 @@ class InfluxSink:
             self._waiting_since = None
             return False
         parts.hours.add(closed)
-        frames = [b.frames["traffic"].select("bin_start", "server") for b in closed if "traffic" in b.frames]
+        frames = [
+            tables["traffic"].select("bin_start", "server")
+            for b in closed
+            for tables in (b.frames, *b.late.values())
+            if "traffic" in tables
+        ]
         if frames:
             bins = pl.concat(frames).unique()
             # A backlog of a week is worked off by the hour: memory is that of one.
@@ -298,10 +303,13 @@ class InfluxSink:
     def _skipped(self, parts: _Parts) -> None:
         """Closed bins that went before we read them are in the store: write their hours whole."""
         from seismolog.sinks.influxdb.changes import live_hours
+        from seismolog.store.live import is_of
 
         assert parts.cursor.skipped is not None
         after, until = parts.cursor.skipped
-        hours = live_hours(parts.store.snapshot(["traffic"]), parts.source, after, until)
+        snapshot = parts.store.snapshot(["traffic"])
+        ours = [s for s in snapshot.sources if is_of(s, parts.source)]
+        hours = live_hours(snapshot, ours, after, until)
         with parts.ledger.step():
             parts.ledger.add_todo(hours)
         parts.hours.invalidate()
