@@ -301,6 +301,11 @@ class Live(Section):
         ge=2**21,
         description="Bytes of the write-ahead log. When counting does not release it, senders wait.",
     )
+    wal_spare_segments: int = Field(
+        default=4,
+        ge=0,
+        description="Released files of the log kept to be written over, for wal_segment_age at most: cheaper than new ones.",
+    )
     sync_interval_ms: int = Field(
         default=1000,
         ge=1,

@@ -175,6 +175,7 @@ def intake(config: Config, state: Path, only: Iterable[Mapping[str, Any]] | None
             "segment_seconds": _seconds(live.wal_segment_age),
             "max_bytes": live.wal_size,
             "sync_interval_ms": live.sync_interval_ms,
+            "spare_segments": live.wal_spare_segments,
         },
     }
 
