@@ -228,6 +228,19 @@ def test_sizes_survive_being_written(value: int) -> None:
     assert parse(f'[archive]\nbatch_size = "{size_text(value)}"').archive.batch_size == value
 
 
+def test_bounds_that_are_set_reach_the_core_as_numbers(tmp_path: Path) -> None:
+    from seismolog.archive.scanning import ScanOptions
+    from seismolog.live.settings import counting, intake
+
+    config = parse('[limits]\nclients = 500\nline_length = "2 MiB"\n')
+    assert config.limits.model_dump()["line_length"] == 2 * 2**20
+    bounds = ScanOptions.from_config(config).arguments()["limits"]
+    assert bounds["clients"] == 500
+    assert {type(value) for value in bounds.values()} == {int}
+    assert counting(config)["limits"] == bounds
+    assert intake(config, tmp_path)["limits"]["line_length"] == 2 * 2**20
+
+
 def test_lines_of_keys() -> None:
     text = '''\
 # comment = 1

@@ -101,8 +101,9 @@ def _listener(value: str) -> str:
     raise ValueError('an address and a port, such as "127.0.0.1:5514" or "[::1]:5514"')
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration), PlainSerializer(duration_text)]
-Size = Annotated[int, BeforeValidator(_size), PlainSerializer(size_text)]
+# Texts are for documents; who asks for Python values gets numbers.
+Duration = Annotated[timedelta, BeforeValidator(_duration), PlainSerializer(duration_text, when_used="json")]
+Size = Annotated[int, BeforeValidator(_size), PlainSerializer(size_text, when_used="json")]
 Zone = Annotated[str, AfterValidator(_zone)]
 Network = Annotated[str, AfterValidator(_network)]
 Address = Annotated[str, AfterValidator(_address)]
