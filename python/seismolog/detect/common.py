@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seismolog.detect import residuals
+from seismolog.detect._runs import runs_of
 from seismolog.detect.view import Curves, Expected, running_sum
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Run",
     "alike",
+    "beyond_pool",
+    "busy",
     "effective",
     "elevated",
     "lag_one",
@@ -75,18 +78,6 @@ class Run:
         return self.stop - self.first
 
 
-def runs_of(flags: npt.NDArray[np.bool_], gap: int = 0, least: int = 1) -> list[tuple[int, int]]:
-    """Half-open runs of set flags; runs with at most `gap` clear ones between are one, short ones are dropped."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
-    found: list[list[int]] = []
-    for low, high in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-        if found and low - found[-1][1] <= gap:
-            found[-1][1] = high
-        else:
-            found.append([low, high])
-    return [(low, high) for low, high in found if high - low >= least]
-
-
 def usable(view: View, curves: Curves, settings: Settings, *, servers: bool = False) -> Curves:
     """The curves of clients that may be judged: neither excluded nor (unless `servers`) known servers."""
     from seismolog.detect.site import Networks
@@ -99,6 +90,21 @@ def usable(view: View, curves: Curves, settings: Settings, *, servers: bool = Fa
     if not servers:
         left &= ~view.site.is_known_server(curves.names)
     return curves if left.all() else curves.where(left)
+
+
+def busy(view: View, curves: Curves, minimum: float, settings: Settings, *, servers: bool = False) -> Curves:
+    """The :func:`usable` curves that reach `minimum` counts per ten minutes over half an hour.
+
+    Few do, so that is asked first. These are the rows that the runs of :func:`elevated` with this minimum name.
+    """
+    return usable(view, curves.where_peak(minimum, WINDOW), settings, servers=servers)
+
+
+def beyond_pool(view: View, curves: Curves, run: Run) -> bool:
+    """Whether a run is beyond what addresses of its network do where these change hands: its client has no past then."""
+    if view.baseline is None:
+        return True
+    return run.level >= POOL * view.baseline.pool_peak(curves.kind, curves.names[run.row]) * curves.scale
 
 
 def population_peak(view: View, curves: Curves) -> npt.NDArray[np.float64]:
@@ -218,9 +224,9 @@ def elevated(
         if not residuals.significant(run.log_p, tests / view.days, alpha):
             continue
         if jumps_a_day is not None and run.known and view.baseline is not None:
-            rate = rises_a_day(view, curves, run)
-            if run.level < POOL * view.baseline.pool_peak(curves.kind, curves.names[run.row]) * curves.scale:
+            if not beyond_pool(view, curves, run):
                 continue
+            rate = rises_a_day(view, curves, run)
             # Until a day was compared with one before it, nobody knows how often clients rise here.
             if (rate is None and run.level < beyond[run.row]) or (rate is not None and rate > jumps_a_day):
                 continue

@@ -61,17 +61,15 @@ class Settings(base.Settings):
 
 def find(view: View, settings: Settings) -> list[Raised]:
     """Clients that follow a mail server."""
-    whole = view.curves()
-    curves = common.usable(view, whole.where_peak(settings.minimum, common.WINDOW), settings)
-    shown = curves.where_peak(settings.minimum, common.WINDOW)
+    shown = common.busy(view, view.curves(), settings.minimum, settings)
     runs = common.elevated(
-        view, curves, minimum=settings.minimum, factor=settings.factor, novelty=settings.novelty, gap=12
+        view, shown, minimum=settings.minimum, factor=settings.factor, novelty=settings.novelty, gap=12
     )
     runs = [run for run in runs if run.bins >= settings.bins]
     servers = mail_curves(view)
     if not runs or not servers:
         return []
-    groups = view.groups(curves)
+    groups = view.groups(shown)
     found = []
     tests = len(runs) * len(servers)
     for run in runs:

@@ -81,21 +81,12 @@ class Period:
 
 def find(view: View, settings: Settings) -> list[Raised]:
     """Ripples of clients that ask for more than they used to."""
-    whole = view.curves()
-    curves = common.usable(view, whole.where_peak(settings.minimum, common.WINDOW), settings)
-    shown = curves.where_peak(settings.minimum, common.WINDOW)
+    shown = common.busy(view, view.curves(), settings.minimum, settings)
     runs = common.elevated(
-        view, curves, minimum=settings.minimum, factor=settings.factor, novelty=settings.novelty, gap=6
+        view, shown, minimum=settings.minimum, factor=settings.factor, novelty=settings.novelty, gap=6
     )
     runs = [run for run in runs if run.bins >= settings.bins and run.level >= settings.minimum * shown.scale]
-    if view.baseline is not None:
-        # An address that changes hands has no past of its own to be new against.
-        baseline = view.baseline
-        runs = [
-            r
-            for r in runs
-            if r.level >= common.POOL * baseline.pool_peak(curves.kind, shown.names[r.row]) * shown.scale
-        ]
+    runs = [run for run in runs if common.beyond_pool(view, shown, run)]
     if not runs:
         return []
     fine = view.curves(bin="1m", clients={shown.names[run.row] for run in runs})

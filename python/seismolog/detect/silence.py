@@ -206,10 +206,9 @@ def _logged(view: View, client: str, low: int, high: int) -> bool:
 
 def _after_incident(view: View, settings: Settings) -> list[Raised]:
     """Clients that were far above the expected in this view, and then fell to nothing within a bin or two."""
-    curves = common.usable(view, view.curves().where_peak(50.0, common.WINDOW), settings)
-    shown = curves.where_peak(50.0, common.WINDOW)
+    shown = common.busy(view, view.curves(), 50.0, settings)
     runs = common.elevated(
-        view, curves, minimum=50.0, factor=10.0, novelty=2.5, alpha=1e-10, jumps_a_day=JUMPS, gap=3
+        view, shown, minimum=50.0, factor=10.0, novelty=2.5, alpha=1e-10, jumps_a_day=JUMPS, gap=3
     )
     found = []
     for run in runs:

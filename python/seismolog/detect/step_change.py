@@ -73,14 +73,11 @@ def find(view: View, settings: Settings) -> list[Raised]:
     """Steps upwards of DNS queries and of dropped packets."""
     found: list[Raised] = []
     for kind in KINDS:
-        curves = common.usable(
-            view, view.curves(kind).where_peak(settings.minimum, common.WINDOW), settings, servers=True
-        )
+        curves = common.busy(view, view.curves(kind), settings.minimum, settings, servers=True)
         mail = np.array([name in view.site.mail_addresses for name in curves.names], dtype=np.bool_)
         if mail.any():  # the model speaks for mail servers
             curves = curves.where(~mail)
-        shown = curves.where_peak(settings.minimum, common.WINDOW)
-        raised = [_raised(view, shown, run, settings) for run in steps(view, curves, settings)]
+        raised = [_raised(view, curves, run, settings) for run in steps(view, curves, settings)]
         found += [one for one in raised if one.score > settings.cusum]
     return found
 
@@ -89,13 +86,10 @@ def rises(
     view: View, settings: Settings, kind: str = "dns_query"
 ) -> list[tuple[str, datetime, float, float, float]]:
     """Client, start, height (in ten minutes), minutes and excess of every rise, usual or not: for the baseline."""
-    curves = common.usable(
-        view, view.curves(kind).where_peak(settings.minimum, common.WINDOW), settings, servers=True
-    )
+    shown = common.busy(view, view.curves(kind), settings.minimum, settings, servers=True)
     runs = common.elevated(
-        view, curves, minimum=settings.minimum, factor=settings.factor, novelty=settings.novelty
+        view, shown, minimum=settings.minimum, factor=settings.factor, novelty=settings.novelty
     )
-    shown = curves.where_peak(settings.minimum, common.WINDOW)
     minutes = shown.bin.total_seconds() / 60
     return [
         (
@@ -110,7 +104,7 @@ def rises(
 
 
 def steps(view: View, curves: Curves, settings: Settings) -> list[Run]:
-    """Runs of curves that are steps; rows are those of ``curves.where_peak(minimum, 3)``."""
+    """Runs of curves that are steps; rows are those of ``common.busy``."""
     runs = common.elevated(
         view,
         curves,

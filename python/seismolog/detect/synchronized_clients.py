@@ -68,12 +68,10 @@ class Settings(base.Settings):
 
 def find(view: View, settings: Settings) -> list[Raised]:
     """Groups of clients in step."""
-    whole = view.curves()
-    curves = common.usable(view, whole.where_peak(settings.minimum, common.WINDOW), settings)
-    shown = curves.where_peak(settings.minimum, common.WINDOW)
+    shown = common.busy(view, view.curves(), settings.minimum, settings)
     runs = common.elevated(
         view,
-        curves,
+        shown,
         minimum=settings.minimum,
         factor=settings.factor,
         novelty=settings.novelty,

@@ -40,6 +40,7 @@ import numpy.typing as npt
 import polars as pl
 
 from seismolog.detect import residuals
+from seismolog.detect._runs import runs_of
 from seismolog.detect.groups import Groups, grouped
 from seismolog.detect.site import MailHost, Site
 from seismolog.store.schema import table_of
@@ -451,9 +452,12 @@ class View:
                 continue
             places = np.clip(np.floor(starts).astype(np.int64), 0, len(whole) - 1)
             missing = ~whole[places]
-            rows = np.flatnonzero(names.is_in(self._clients_of(server, kind)).to_numpy())
+            owners = self._owners(kind)
+            rows = np.flatnonzero(
+                names.is_in(owners.filter(pl.col("server") == server)["client"].implode()).to_numpy()
+            )
             span = 3 if bin == "10m" else 30
-            for low, high in _stretches(missing):
+            for low, high in runs_of(missing):
                 before, after = values[rows, max(0, low - span) : low], values[rows, high : high + span]
                 left = (
                     before.mean(axis=1) if before.shape[1] else after.mean(axis=1) if after.shape[1] else None
@@ -465,8 +469,8 @@ class View:
                 line = left[:, None] * (1 - share) + right[:, None] * share
                 values[rows, low:high] = np.maximum(values[rows, low:high], line)
 
-    def _clients_of(self, server: str, kind: str) -> pl.Series:
-        """Clients whose events of a kind are mostly logged by a server."""
+    def _owners(self, kind: str) -> pl.DataFrame:
+        """Clients (``client``) with the server (``server``) that most of their events of a kind are logged by."""
 
         def make() -> pl.DataFrame:
             rows = self.lazy("client_traffic", ["server", "kind", "client", "count"])
@@ -474,13 +478,12 @@ class View:
                 rows.filter(pl.col("kind").cast(pl.String) == kind, pl.col("client").is_not_null())
                 .group_by(pl.col("client").cast(pl.String), pl.col("server").cast(pl.String))
                 .agg(pl.col("count").cast(pl.Int64).sum())
-                .sort("count", descending=True)
+                .sort("count", "server", descending=True)
                 .unique("client", keep="first")
                 .collect()
             )
 
-        owners = cast(pl.DataFrame, self.kept(("owners", kind), make))
-        return owners.filter(pl.col("server") == server)["client"]
+        return cast(pl.DataFrame, self.kept(("owners", kind), make))
 
     def grid(self, length: timedelta) -> tuple[datetime, int]:
         """Start of the first whole bin of the view, and the number of whole bins."""
@@ -563,17 +566,8 @@ class View:
 
     def server_of(self, client: str, kind: str = "dns_query") -> str | None:
         """The server that most of a client's events of a kind are logged by, None where there are none."""
-        rows = self.lazy(
-            "client_traffic",
-            ["server", "kind", "client", "count"],
-            where=(pl.col("client") == client) & (pl.col("kind").cast(pl.String) == kind),
-        )
-        summed = (
-            rows.group_by(pl.col("server").cast(pl.String))
-            .agg(pl.col("count").cast(pl.Int64).sum())
-            .collect()
-        )
-        return None if summed.is_empty() else str(summed.sort("count", "server")["server"][-1])
+        found = self._owners(kind).filter(pl.col("client") == client)["server"]
+        return None if found.is_empty() else str(found[0])
 
     def whole_bins(self, server: str, *, minutes: int = 3) -> npt.NDArray[np.bool_]:
         """For each bin of ten minutes whether the server's log is whole in it: no run of so many empty minutes.
@@ -778,12 +772,6 @@ def _around(values: npt.NDArray[np.float64], width: int) -> npt.NDArray[np.float
     low, high = np.maximum(at - half, 0), np.minimum(at + half + 1, values.shape[1])
     result: npt.NDArray[np.float64] = (total[:, high] - total[:, low]) / (high - low)
     return result
-
-
-def _stretches(flags: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Half-open runs of set flags."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
-    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def calm_level(

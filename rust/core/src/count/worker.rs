@@ -402,7 +402,9 @@ impl Worker {
     fn count_waiting(&mut self, waiting: &mut Option<Waiting<'_>>) {
         if let Some(w) = waiting.take() {
             let mut event = w.event;
-            if let Some(Some(bin)) = self.bins.get(self.streams[w.stream].bin) {
+            if event.hash != 0
+                && let Some(Some(bin)) = self.bins.get(self.streams[w.stream].bin)
+            {
                 self.recent.prefetch_asked(w.hint, bin);
             }
             event.client = self.clients.id_of(w.client_hash, w.spelling);
