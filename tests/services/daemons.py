@@ -128,12 +128,13 @@ class Daemon:
 class Rsyslogd(Daemon):
     """rsyslogd with the given rules; it takes lines over TCP (`port`) and hands them to the rules.
 
-    `rules` is what would stand in /etc/rsyslog.d; the queue's folder is `<folder>/spool`.
+    `rules` is what would stand in /etc/rsyslog.d; the queue's folder is `<folder>/spool`. `inputs` are further ones:
+    modules, inputs, global settings.
     """
 
     name = "rsyslogd"
 
-    def __init__(self, folder: Path, rules: str, port: int | None = None) -> None:
+    def __init__(self, folder: Path, rules: str, port: int | None = None, inputs: str = "") -> None:
         super().__init__(folder)
         self.program = find("rsyslogd", "rsyslog")
         self.port = port or free_port()
@@ -145,6 +146,7 @@ class Rsyslogd(Daemon):
             f'global(workDirectory="{self.spool}")\n'
             'module(load="imptcp")\n'
             f'input(type="imptcp" address="127.0.0.1" port="{self.port}")\n'
+            f"{inputs}"
             f'include(file="{folder}/rules.conf")\n'
             # Messages of its own would go through the rules, too.
             'if $syslogfacility-text == "syslog" then { stop }\n'
@@ -235,11 +237,11 @@ def _syslog_ng_environment(home: Path) -> dict[str, str]:
 
 
 class SyslogNg(Daemon):
-    """syslog-ng with the given rules and a source `s_src` over TCP (`port`)."""
+    """syslog-ng with the given rules and a source `s_src` over TCP (`port`) and through the drivers `inputs`."""
 
     name = "syslog-ng"
 
-    def __init__(self, folder: Path, rules: str, port: int | None = None) -> None:
+    def __init__(self, folder: Path, rules: str, port: int | None = None, inputs: str = "") -> None:
         super().__init__(folder)
         self.home = unpack_syslog_ng()
         self.port = port or free_port()
@@ -253,7 +255,7 @@ class SyslogNg(Daemon):
         self.config.write_text(
             f"@version: {version}\n"
             "options { keep-hostname(yes); stats-freq(0); };\n"
-            f'source s_src {{ network(ip("127.0.0.1") port({self.port}) transport("tcp")); }};\n'
+            f'source s_src {{ network(ip("127.0.0.1") port({self.port}) transport("tcp")); {inputs} }};\n'
             f"{rules}"
         )
 

@@ -19,12 +19,13 @@ import shutil
 import subprocess
 import tempfile
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from . import configs, drive
-from .daemons import check_available, daemon, find, free_port, listens, postfix, wait_for
+from .daemons import check_available, daemon, find, free_port, listens, logger_listens, postfix, wait_for
 
 _STATUS = re.compile(rb" postfix/\w+\[\d+\]: \w+: to=<.*? status=(sent|deferred|bounced) ")
 
@@ -45,65 +46,78 @@ def capture(out: Path, *, rounds: int = 3) -> dict[str, Any]:
         When a daemon is missing, we are not root, or a system logger listens already.
     """
     check_available()
-    # Unix socket paths are short: the system's temporary folder, not a test runner's deep one.
-    root = Path(tempfile.mkdtemp(prefix="seismolog-lab-", dir="/tmp"))
-    root.chmod(0o755)
-    try:
-        tally = _run(root, rounds)
+    tally = drive.Tally()
+    with laboratory() as lab:
+        logger = ["rsyslogd", "-n", "-f", str(lab.root / "rsyslog.conf"), "-i", str(lab.root / "rsyslog.pid")]
+        with daemon([find(logger[0]), *logger[1:]], lab.root / "rsyslog.out"):
+            wait_for("rsyslogd's socket", logger_listens)
+            with servers(lab):
+                # What the daemons said of this machine while they started, and of the probes, is left out.
+                starts = {log: log.stat().st_size for log in (lab.mail_log, lab.named_log) if log.exists()}
+                sessions(lab, tally, rounds)
         (out / "syslog").mkdir(parents=True, exist_ok=True)
         (out / "channel").mkdir(exist_ok=True)
-        shutil.copyfile(root / "logs/named.log", out / "syslog/named.log")
-        shutil.copyfile(root / "logs/mail.log", out / "syslog/mail.log")
-        shutil.copyfile(root / "logs/queries.log", out / "channel/queries.log")
-    finally:
-        shutil.rmtree(root)
+        for log in (lab.named_log, lab.mail_log):
+            (out / "syslog" / log.name).write_bytes(log.read_bytes()[starts.get(log, 0) :])
+        shutil.copyfile(lab.root / "logs/queries.log", out / "channel/queries.log")
     counts = tally.as_json() | {"daemons": _versions()}
     (out / "counts.json").write_text(json.dumps(counts, indent=2) + "\n")
     return counts
 
 
-def _run(root: Path, rounds: int) -> drive.Tally:
-    ports = [free_port() for _ in range(8)]
-    lab = configs.Lab(root, *ports)
-    tally = drive.Tally()
-    _configure(lab)
-    mail_log, named_log = root / "logs/mail.log", root / "logs/named.log"
+@contextmanager
+def laboratory() -> Iterator[configs.Lab]:
+    """Folders, ports and configurations for one run, removed after the block."""
+    # Unix socket paths are short: the system's temporary folder, not a test runner's deep one.
+    root = Path(tempfile.mkdtemp(prefix="seismolog-lab-", dir="/tmp"))
+    root.chmod(0o755)
+    try:
+        lab = configs.Lab(root, *(free_port() for _ in range(8)))
+        _configure(lab)
+        yield lab
+    finally:
+        shutil.rmtree(root)
+
+
+@contextmanager
+def servers(lab: configs.Lab) -> Iterator[None]:
+    """named, Postfix, Dovecot and the sinks for mail, for the time of the block; a logger has /dev/log already.
+
+    The block begins when all of them listen and have nothing more to say.
+    """
     with ExitStack() as running:
 
         def run(name: str, *command: str) -> None:
-            running.enter_context(daemon([find(command[0]), *command[1:]], root / f"{name}.out"))
+            running.enter_context(daemon([find(command[0]), *command[1:]], lab.root / f"{name}.out"))
 
-        run("rsyslog", "rsyslogd", "-n", "-f", str(root / "rsyslog.conf"), "-i", str(root / "rsyslog.pid"))
-        wait_for("rsyslogd's socket", Path("/dev/log").exists)
-        run("named", "named", "-f", "-c", str(root / "named.conf"))
-        running.enter_context(postfix(root / "postfix/conf", root / "postfix/spool/pid/master.pid"))
-        run("dovecot", "dovecot", "-F", "-c", str(root / "dovecot/dovecot.conf"))
+        run("named", "named", "-f", "-c", str(lab.root / "named.conf"))
+        running.enter_context(postfix(lab.root / "postfix/conf", lab.root / "postfix/spool/pid/master.pid"))
+        run("dovecot", "dovecot", "-F", "-c", str(lab.root / "dovecot/dovecot.conf"))
         run("good", "smtp-sink", "-u", "postfix", f"127.0.0.1:{lab.sink_good_port}", "100")
         run("busy", "smtp-sink", "-u", "postfix", "-r", "RCPT", f"127.0.0.1:{lab.sink_busy_port}", "100")
         run("gone", "smtp-sink", "-u", "postfix", "-f", "RCPT", f"127.0.0.1:{lab.sink_gone_port}", "100")
         for port in (lab.dns_port, lab.smtp_port, lab.pop_port, lab.imap_port, lab.sink_good_port):
             wait_for(f"the server on port {port}", functools.partial(listens, port))
-        # What the daemons said of this machine while they started, and of the probes, is left out.
-        _wait_quiet(mail_log)
-        _wait_quiet(named_log)
-        starts = {log: log.stat().st_size for log in (mail_log, named_log) if log.exists()}
+        wait_quiet(lab.mail_log)
+        wait_quiet(lab.named_log)
+        yield
 
-        drive.dns_queries(lab, tally, rounds)
-        drive.denied_queries(lab, tally, rounds)
-        drive.mails(lab, tally)
-        drive.local_mails(lab, tally, "/usr/sbin/sendmail", 5)
-        drive.pop_sessions(lab, tally, 2 * rounds)
-        drive.imap_sessions(lab, tally, rounds)
-        _wait_deliveries(mail_log, tally)
-        # A second attempt at what was put off.
-        put_off = tally.kind("smtp_deferred")
-        subprocess.run([find("postfix"), "-c", str(root / "postfix/conf"), "flush"], check=True, timeout=30)
-        tally.add("smtp_deferred", count=put_off)
-        _wait_deliveries(mail_log, tally)
-        _wait_quiet(mail_log)
-    for log, start in starts.items():
-        log.write_bytes(log.read_bytes()[start:])
-    return tally
+
+def sessions(lab: configs.Lab, tally: drive.Tally, rounds: int) -> None:
+    """Everything that the clients do; returns when the servers have written all of it to their logs."""
+    drive.dns_queries(lab, tally, rounds)
+    drive.denied_queries(lab, tally, rounds)
+    drive.mails(lab, tally)
+    drive.local_mails(lab, tally, "/usr/sbin/sendmail", 5)
+    drive.pop_sessions(lab, tally, 2 * rounds)
+    drive.imap_sessions(lab, tally, rounds)
+    wait_deliveries(lab.mail_log, tally)
+    # A second attempt at what was put off.
+    put_off = tally.kind("smtp_deferred")
+    subprocess.run([find("postfix"), "-c", str(lab.root / "postfix/conf"), "flush"], check=True, timeout=30)
+    tally.add("smtp_deferred", count=put_off)
+    wait_deliveries(lab.mail_log, tally)
+    wait_quiet(lab.mail_log)
 
 
 def _configure(lab: configs.Lab) -> None:
@@ -145,7 +159,7 @@ def _deliveries(mail_log: Path) -> dict[str, int]:
     return found
 
 
-def _wait_deliveries(mail_log: Path, tally: drive.Tally) -> None:
+def wait_deliveries(mail_log: Path, tally: drive.Tally) -> None:
     """Wait until Postfix has tried all deliveries; what came of them is for the reader of the logs to say."""
     expected = sum(tally.kind(f"smtp_{status}") for status in ("sent", "deferred", "bounced"))
     wait_for(
@@ -155,7 +169,7 @@ def _wait_deliveries(mail_log: Path, tally: drive.Tally) -> None:
     )
 
 
-def _wait_quiet(log: Path, seconds: float = 1.5) -> None:
+def wait_quiet(log: Path, seconds: float = 1.5) -> None:
     """Wait until the log has not grown for a while."""
     size, since = -1, time.monotonic()
     while time.monotonic() - since < seconds:

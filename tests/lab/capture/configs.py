@@ -27,19 +27,36 @@ class Lab:
     sink_gone_port: int
     closed_port: int
 
+    @property
+    def mail_log(self) -> Path:
+        """What the logger writes of Postfix and Dovecot."""
+        return self.root / "logs/mail.log"
+
+    @property
+    def named_log(self) -> Path:
+        """What the logger writes of named."""
+        return self.root / "logs/named.log"
+
+    def fill(self, template: str) -> str:
+        """A template with its `$names` filled in."""
+        values = {key: str(value) for key, value in vars(self).items()}
+        return Template(template).substitute(values, host=HOST, domain=DOMAIN, mail_uid=MAIL_UID)
+
     def write(self, name: str, template: str) -> Path:
         """Write a configuration file below the root, its `$names` filled in."""
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        values = {key: str(value) for key, value in vars(self).items()}
-        path.write_text(Template(template).substitute(values, host=HOST, domain=DOMAIN, mail_uid=MAIL_UID))
+        path.write_text(self.fill(template))
         return path
 
 
-RSYSLOG = """\
 # The host name is set here, so that the captured lines need no rewriting.
-global(localHostname="$host" workDirectory="$root/rsyslog")
+RSYSLOG_SYSTEM_LOG = """\
+global(localHostname="$host")
 module(load="imuxsock" SysSock.Name="/dev/log" SysSock.RateLimit.Interval="0" SysSock.Unlink="on")
+"""
+
+RSYSLOG_FILES = """\
 if $$syslogfacility-text == "mail" then {
     action(type="omfile" file="$root/logs/mail.log" template="RSYSLOG_TraditionalFileFormat")
     stop
@@ -48,6 +65,18 @@ if $$programname == "named" then {
     action(type="omfile" file="$root/logs/named.log" template="RSYSLOG_FileFormat")
     stop
 }
+"""
+
+RSYSLOG = f"""\
+global(workDirectory="$root/rsyslog")
+{RSYSLOG_SYSTEM_LOG}{RSYSLOG_FILES}"""
+
+# Drivers within a source.
+SYSLOG_NG_SYSTEM_LOG = 'unix-dgram("/dev/log" host-override("$host"));'
+
+SYSLOG_NG_FILES = """\
+log { source(s_src); filter { facility(mail); }; destination { file("$root/logs/mail.log"); }; };
+log { source(s_src); filter { program("named" type(string)); }; destination { file("$root/logs/named.log"); }; };
 """
 
 NAMED = """\

@@ -26,6 +26,7 @@ PROGRAMS = {
     "dig": "bind9-dnsutils",
     "postfix": "postfix",
     "smtp-sink": "postfix",
+    "smtp-source": "postfix",
     "dovecot": "dovecot-pop3d dovecot-imapd",
 }
 
@@ -50,13 +51,18 @@ def check_available() -> None:
         raise UnavailableError(
             "Postfix and Dovecot only start as root: run the capture as root, best in a container"
         )
-    if LOG_SOCKET.exists():
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.connect(str(LOG_SOCKET))
-            except OSError:
-                return
+    if logger_listens():
         raise UnavailableError(f"a system logger listens on {LOG_SOCKET}: run the capture in a container")
+
+
+def logger_listens() -> bool:
+    """Whether somebody reads /dev/log. A socket that an earlier logger left behind is nobody."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(str(LOG_SOCKET))
+        except OSError:
+            return False
+    return True
 
 
 def free_port(kind: int = socket.SOCK_STREAM) -> int:

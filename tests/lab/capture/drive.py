@@ -23,6 +23,8 @@ ALLOWED_CLIENTS = ("127.0.0.11", "127.0.0.12", "127.0.0.13", "127.0.0.14", "127.
 DENIED_CLIENTS = ("127.0.0.50", "127.0.0.51")
 RELAY_CLIENTS = ("127.0.0.20", "127.0.0.21", "127.0.0.22")
 OUTSIDE_CLIENT = "127.0.0.66"
+# From where programs speak that have no choice of it; the probes of whether a server listens as well.
+LOCAL_CLIENT = "127.0.0.1"
 READERS = ("127.0.0.31", "127.0.0.32", "127.0.0.33", "127.0.0.34")
 
 QUESTIONS = (
@@ -190,6 +192,21 @@ def mails(lab: Lab, tally: Tally) -> None:
             tally.add("smtp_rejected", OUTSIDE_CLIENT)
         else:
             raise RuntimeError("the mail server relayed for an address outside")
+
+
+def load(lab: Lab, tally: Tally, smtp_source: str, count: int) -> None:
+    """Mails to our own mailboxes by Postfix's own load generator: a connection each, four at a time."""
+    subprocess.run(
+        [
+            *(smtp_source, "-s", "4", "-m", str(count), "-l", "200"),
+            *("-f", "load@good.example", "-t", f"alice@{DOMAIN}", f"127.0.0.1:{lab.smtp_port}"),
+        ],
+        check=True,
+        timeout=60,
+    )
+    tally.add("smtp_connection", LOCAL_CLIENT, count)
+    tally.add("smtp_accepted", LOCAL_CLIENT, count)
+    tally.add("smtp_sent", count=count)
 
 
 def local_mails(lab: Lab, tally: Tally, sendmail: str, count: int) -> None:
