@@ -117,6 +117,7 @@ def result(found: dict[str, float], *, kind: str = "positive", strength: float =
         "queries": 5,
         "detector_seconds": {"ripple": 1.5},
         "clean": [false, {**false, "of": "lookalike"}],
+        "clean_days": 2,
         "truths": [told],
         "incidents": {f"{strength:g}": [{**false, "of": "positive"}, false]},
     }
@@ -138,7 +139,7 @@ def test_sums() -> None:
     assert (row.any[1.0].hits, row.recall[0.25].hits) == (2, 1)
     assert (row.dated.hits, row.dated.trials) == (1, 2)
     assert (row.lookalike.hits, row.lookalike_any.hits, row.lookalike.trials) == (1, 2, 2)
-    assert (made.clean.days, made.clean.incidents, made.successors, made.study) == (6, 6, 6, 0)
+    assert (made.clean.days, made.clean.incidents, made.successors, made.study) == (12, 6, 6, 0)
     assert made.precision[1.0].share == 0.5
     assert json.loads(json.dumps(made.plain()))["rows"]["ripple"]["recall"]["1"]["hits"] == 1
 

@@ -23,6 +23,8 @@ def evaluate(
     history: int = 8,
     strength: Annotated[list[float] | None, Parameter(negative=(), consume_multiple=False)] = None,
     each: int = 1,
+    lookalikes: int = 1,
+    clean: int = 1,
     rows: str = "",
     detectors: str = "",
     delays: int = 0,
@@ -50,8 +52,10 @@ def evaluate(
         Days of the past that each world has.
     strength
         Strength of the incidents planted, 1 being normal; may be given more than once. Default: 1 and 0.25.
-    each
-        Incidents of each kind and strength a day.
+    each, lookalikes
+        Incidents, and their look-alikes, of each kind and strength a day.
+    clean
+        Clean days of each world, one after the other.
     rows
         Only these incidents are planted, separated by commas.
     detectors
@@ -78,6 +82,8 @@ def evaluate(
         history=_between("--history", history, 1, 40),
         strengths=tuple(strength) if strength else (1.0, 0.25),
         each=_between("--each", each, 1, 20),
+        lookalikes=_between("--lookalikes", lookalikes, 0, 20),
+        clean=_between("--clean", clean, 1, 30),
         rows=_names("--rows", rows, incidents.rows()),
         detectors=_names("--detectors", detectors, registry.names()),
         delays=_between("--delays", delays, 0, 1440),

@@ -78,19 +78,30 @@ def find(view: View, settings: Settings) -> list[Raised]:
         ("distinct_networks", "network_state") if with_networks else ("distinct_clients", "client_state")
     )
     limit = settings.networks if with_networks else settings.clients
-    past = _hours.past_of(view, "account_activity", columns, used & (pl.col("account") != "(shed)"))
-    now, old = _uses(rows, distinct, state), _uses(past, distinct, state)
-    excluded = set(settings.exclude_accounts)
-    most = {name: _united(uses) for name, uses in now.items()}
-    usual = max(float(np.mean([n for n in most.values() if n < limit] or [1])), 1.0)
-    accounts = max(len(now), 1)
-    yesterday = view.since - _accounts.DAY
-    names = sorted(
-        name
-        for name, uses in now.items()
-        if name not in excluded
-        and (most[name] >= limit or _united(_since(old.get(name, []), yesterday) + uses) >= limit)
+    past = _hours.past_of(
+        view,
+        "account_activity",
+        ["account", "bin_start", distinct, state],
+        used & (pl.col("account") != "(shed)"),
     )
+    excluded = set(settings.exclude_accounts)
+    most = _united_by_account(rows, distinct, state)
+    usual = max(float(np.mean([n for n in most.values() if n < limit] or [1])), 1.0)
+    accounts = max(len(most), 1)
+    yesterday = view.since - _accounts.DAY
+    # Summaries are read of those accounts alone whose hours together could reach the limit.
+    both = pl.concat([past.filter(pl.col("bin_start") > yesterday), rows.select(past.columns)])
+    could = (
+        both.group_by("account").agg(pl.col(distinct).cast(pl.Int64).sum()).filter(pl.col(distinct) >= limit)
+    )
+    candidates = sorted((set(could["account"]) & most.keys()) - excluded)
+    now = _uses(rows.filter(pl.col("account").is_in(candidates)), distinct, state)
+    old = _uses(past.filter(pl.col("account").is_in(candidates)), distinct, state)
+    names = [
+        name
+        for name in candidates
+        if most[name] >= limit or _united(_since(old.get(name, []), yesterday) + now[name]) >= limit
+    ]
     found = []
     for name in names:
         before = _most_of_days(old.get(name, []))
@@ -160,6 +171,30 @@ def _uses(rows: pl.DataFrame, distinct: str, state: str) -> dict[str, list[Use]]
             networks = frozenset(items(stored)[0]) if stored else int(number)
             found.setdefault(account, []).append((hour, networks))
     return found
+
+
+def _united_by_account(rows: pl.DataFrame, distinct: str, state: str) -> dict[str, int]:
+    """Account -> distinct networks over its hours, as :func:`_united`, for all accounts at once."""
+    from seismolog.store.merge import core_merger
+
+    rows = rows.filter(pl.col(distinct) > 0).with_columns(
+        pl.col("account").rank("dense").sub(1).cast(pl.UInt32).alias("group")
+    )
+    stored = pl.col(state).bin.size().fill_null(0) > 0
+    told = rows.filter(stored)
+    merged = pl.DataFrame(core_merger(told["group"], told[state])).select(
+        "group", pl.col("distinct").alias("known")
+    )
+    by = (
+        rows.group_by("group")
+        .agg(
+            pl.col("account").first(),
+            pl.col(distinct).filter(~stored).max().fill_null(0).cast(pl.Int64).alias("most"),
+        )
+        .join(merged, on="group", how="left")
+        .select("account", pl.max_horizontal("most", pl.col("known").fill_null(0).cast(pl.Int64)))
+    )
+    return dict(by.iter_rows())
 
 
 def _since(uses: list[Use], when: datetime) -> list[Use]:

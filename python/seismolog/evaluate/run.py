@@ -41,7 +41,8 @@ def evaluate(
     tell = progress or (lambda _: None)
     folder.mkdir(parents=True, exist_ok=True)
     made = []
-    todo = [(seed, day) for seed in seeds for day in range(days)]
+    # Clean days of one trial are not those of the next.
+    todo = [(seed, day * plan.clean) for seed in seeds for day in range(days)]
     for count, (seed, day) in enumerate(todo):
         path = folder / f"{seed:05d}-{day}.json"
         known = None if again else load(path, plan)

@@ -1,8 +1,9 @@
-"""One world tried: the detectors on a clean day, and on the same day with incidents of each strength.
+"""One world tried: the detectors on clean days, and on the first of them with incidents of each strength.
 
 The world's past is simulated first (in bins of ten minutes, the last days by the minute), with the habits of the hosts that
 look like incidents; the detectors learn from it what is usual. Then each variant of the day is looked at with a copy of what
-was learnt. The result is plain data, one JSON file a world, from which everything else is computed.
+was learnt. Clean days follow one another, and each is learnt before the next is looked at, as in a daemon. The result is
+plain data, one JSON file a world, from which everything else is computed.
 
 Delay is measured by looking again and again at the day up to a moment, as the daemon does: the first moment at which an
 incident is told. That costs a run for each moment, so it is asked for apart.
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from seismolog.detect.base import Raised, Settings
     from seismolog.detect.baseline import Baseline
     from seismolog.detect.incidents import Incident
+    from seismolog.detect.run import Outcome
     from seismolog.detect.site import Site
     from seismolog.simulate.incidents import Planned
 
@@ -51,6 +53,8 @@ class Plan:
         Each gets a variant of the day of its own.
     each, lookalikes
         Positives and look-alikes of a row in a variant.
+    clean
+        Clean days, one after the other; incidents are planted on the first.
     rows, detectors
         Which are planted and which run; empty for all.
     delays
@@ -63,6 +67,7 @@ class Plan:
     strengths: tuple[float, ...] = (1.0, 0.25)
     each: int = 1
     lookalikes: int = 1
+    clean: int = 1
     rows: tuple[str, ...] = ()
     detectors: tuple[str, ...] = ()
     delays: int = 0
@@ -113,8 +118,8 @@ def trial(
     Returns
     -------
     dict
-        ``seed``, ``day``, ``plan``, ``parameters``, ``clean`` (incidents of the clean day), ``truths`` (each with what found
-        it), ``incidents`` by strength, ``seconds``.
+        ``seed``, ``day``, ``plan``, ``clean`` (incidents of the clean days), ``clean_days``, ``truths`` (each with what
+        found it), ``incidents`` by strength, ``seconds``.
     """
     from seismolog.detect import registry
 
@@ -147,39 +152,83 @@ def trial(
         "free": world.parameters.is_free(number),
         "timezone": site.timezone,
         "clean": [],
+        "clean_days": plan.clean,
         "truths": [],
         "incidents": {},
         "seconds": seconds,
     }
-    for variant in (_Variant("clean day", None, []), *variants):
+    _clean_days(result, world, number, plan, habits, past, baseline, site, settings, names, wanted, tell)
+    for variant in variants:
         tell(variant.name)
         cast = variant.planned
         others = [h for h in habits if h not in cast]
         truth_of_others = [h.truth(day) for h in others]
         made = incidents.put([*cast, *others], world.day(number))
         truths = made.truth[: len(cast)]
-        began = time.process_time()
-        counted = campus.count(made, wanted=wanted)
-        seconds["counting"] = seconds.get("counting", 0.0) + time.process_time() - began
-        tables = _joined(past, counted, wanted)
+        tables = _joined(past, _counted(made, wanted, seconds), wanted)
         began = time.process_time()
         chosen = [n for n in names if not variant.detectors or n in variant.detectors]
-        raised, joined, by_detector = _look(tables, start, begin, site, settings, baseline, chosen)
+        outcome = _look(tables, start, begin, site, settings, baseline, chosen)
+        raised = [r for _, r in outcome.raised]
         seconds["detecting"] = seconds.get("detecting", 0.0) + time.process_time() - began
-        if variant.strength is None:
-            asked = counted["client_traffic"].filter(pl.col("kind").cast(pl.String) == "dns_query")
-            result["queries"] = int(asked["count"].sum())
-            result["detector_seconds"] = by_detector
-            result["clean"] = [_told(i, truth_of_others) for i in joined]
-            continue
         delays: dict[int, dict[str, float]] = {}
         if plan.delays:
             delays = _delays(tables, truths, start, begin, site, settings, baseline, chosen, plan.delays)
         everything = [*truths, *truth_of_others]
         result["truths"] += [_found(t, raised, delays.get(i), everything) for i, t in enumerate(truths)]
         if not variant.detectors:
-            result["incidents"][f"{variant.strength:g}"] = [_told(i, everything) for i in joined]
+            told = [_told(i, everything) for i in outcome.incidents]
+            result["incidents"].setdefault(f"{variant.strength:g}", []).extend(told)
     return result
+
+
+def _counted(day: campus.Day, wanted: Mapping[str, Sequence[str]], seconds: dict[str, float]) -> Tables:
+    began = time.process_time()
+    counted = campus.count(day, wanted=wanted)
+    seconds["counting"] = seconds.get("counting", 0.0) + time.process_time() - began
+    return counted
+
+
+def _clean_days(
+    result: dict[str, Any],
+    world: campus.World,
+    number: int,
+    plan: Plan,
+    habits: Sequence[Planned],
+    past: Sequence[Tables],
+    baseline: Baseline,
+    site: Site,
+    settings: Mapping[str, Settings],
+    names: Sequence[str],
+    wanted: Mapping[str, Sequence[str]],
+    tell: Callable[[str], None],
+) -> None:
+    """Look at the clean days, each with what was learnt up to it, and put what they told into the result."""
+    seconds = result["seconds"]
+    before = list(past)
+    for later in range(plan.clean):
+        tell(f"clean day {later + 1} of {plan.clean}")
+        day = world.day(number + later)
+        truths = [h.truth(day) for h in habits]
+        counted = _counted(incidents.put(habits, day), wanted, seconds)
+        began = time.process_time()
+        outcome = _look(
+            _joined(before, counted, wanted),
+            day.start,
+            day.start - timedelta(days=plan.history),
+            site,
+            settings,
+            baseline,
+            names,
+        )
+        seconds["clean"] = seconds.get("clean", 0.0) + time.process_time() - began
+        if not later:
+            asked = counted["client_traffic"].filter(pl.col("kind").cast(pl.String) == "dns_query")
+            result["queries"] = int(asked["count"].sum())
+            result["detector_seconds"] = outcome.seconds
+        result["clean"] += [_told(i, truths) for i in outcome.incidents]
+        baseline = outcome.baseline
+        before = [*before[1:], {t: f.select(wanted[t]) for t, f in counted.items()}]
 
 
 @dataclass(frozen=True)
@@ -187,7 +236,7 @@ class _Variant:
     """One version of the day: what is planted, and the detectors that look (none given: all)."""
 
     name: str
-    strength: float | None
+    strength: float
     planned: list[Planned]
     detectors: tuple[str, ...] = ()
 
@@ -279,10 +328,10 @@ def _look(
     baseline: Baseline,
     names: Sequence[str],
     until: datetime | None = None,
-) -> tuple[list[Raised], tuple[Incident, ...], dict[str, float]]:
+) -> Outcome:
     from seismolog.detect.run import detect
 
-    outcome = detect(
+    return detect(
         tables,
         since=start,
         until=until or start + timedelta(days=1),
@@ -292,7 +341,6 @@ def _look(
         begin=begin,
         names=names,
     )
-    return [r for _, r in outcome.raised], outcome.incidents, outcome.seconds
 
 
 def _delays(
@@ -311,7 +359,7 @@ def _delays(
     for minute in range(step, 1440 + step, step):
         until = start + timedelta(minutes=min(minute, 1440))
         part = {t: f.filter(pl.col("bin_start") < until) for t, f in tables.items()}
-        raised, _, _ = _look(part, start, begin, site, settings, baseline, names, until)
+        raised = [r for _, r in _look(part, start, begin, site, settings, baseline, names, until).raised]
         for i, truth in enumerate(truths):
             if truth.kind != "positive" or truth.start >= until:
                 continue
