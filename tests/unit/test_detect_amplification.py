@@ -76,3 +76,41 @@ def test_few_queries_are_no_flood() -> None:
     world = world_of()
     flood(world, 40, 0.99)
     assert find(world.view(), Settings()) == []
+
+
+def of_the_root(world, counts: list[int]) -> None:
+    world.add(
+        "domain",
+        [
+            {
+                "bin_start": at(10, 1) + i * TEN,
+                "server": "1dns",
+                "domain": ".",
+                "count": count,
+                "ns": count,
+                "distinct_names": 1,
+                "distinct_clients": 1,
+            }
+            for i, count in enumerate(counts)
+        ],
+    )
+
+
+def test_ns_of_the_root_is_found_where_ns_is_asked_for_all_day() -> None:
+    world = world_of()
+    for day in (0, 1):
+        world.queries("192.0.2.77", at(0, day), 24, ns=60)
+    world.queries(VICTIM, at(10, 1), 1, ns=180)
+    of_the_root(world, [180] * 6)
+    (one,) = find(world.view(), Settings())
+    assert (one.subjects[0], one.start, one.end) == (VICTIM, at(10, 1), at(11, 1))
+    assert "180 NS queries of the root" in one.explanation
+
+
+def test_ns_of_other_names_beside_a_little_of_the_root_is_no_flood() -> None:
+    world = world_of()
+    for day in (0, 1):
+        world.queries("192.0.2.77", at(0, day), 24, ns=60)
+    world.queries(VICTIM, at(10, 1), 1, ns=180)
+    of_the_root(world, [20] * 6)
+    assert find(world.view(), Settings()) == []

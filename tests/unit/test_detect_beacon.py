@@ -49,7 +49,7 @@ def test_a_clean_day_is_quiet() -> None:
     assert find(world_of().view(), Settings()) == []
 
 
-@pytest.mark.parametrize(("period", "jitter"), [(2, 0.1), (5, 0.1), (10, 0.2), (30, 0.1), (7, 0.0)])
+@pytest.mark.parametrize(("period", "jitter"), [(1, 0.1), (2, 0.1), (5, 0.1), (10, 0.2), (30, 0.1), (7, 0.0)])
 def test_a_beacon_is_found(period: float, jitter: float) -> None:
     world = world_of()
     regular(world, address(4), "c2.example", period, jitter, 10)
@@ -114,3 +114,12 @@ def test_scores_of_a_clock_and_of_chance() -> None:
     assert times[0] == 1.0 and times[1] < 0.8
     assert log_p[0] < -50 and log_p[1] > -8
     assert median[0] == 10
+
+
+@pytest.mark.parametrize("rate", [1.0, 3.0, 60.0])
+def test_who_asks_all_the_time_does_not_ask_every_minute(rate: float) -> None:
+    # A Poisson process of some queries a minute: whole minutes between them are 0 and 1, whatever the client does.
+    steps = np.diff(np.floor(np.random.default_rng(5).exponential(1 / rate, 3000).cumsum()))
+    histogram = np.histogram(steps, EDGES)[0].astype(float)
+    _, log_p, _ = regularity(histogram[None, :])
+    assert log_p[0] > -10

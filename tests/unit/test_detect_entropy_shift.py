@@ -95,3 +95,13 @@ def test_two_clients_that_rise_apart_stay_two() -> None:
     book.update(entropy_shift.find(calm, entropy_shift.Settings()), T0 + 40 * TEN)
     book.update(entropy_shift.find(later, entropy_shift.Settings()), later.until)
     assert [i.subjects[1:] for i in book.incidents] == [(client(7),), (client(9),)]
+
+
+def test_a_mixture_that_was_never_asked_for_before_is_judged_by_the_day_alone() -> None:
+    view = view_of({7: 4000.0})
+    series = entropy_shift._series(view)
+    (key,) = series
+    first, counts, sources, _ = series[key]
+    never = np.zeros(7 * BINS), np.full(7 * BINS, np.nan)
+    z, _ = entropy_shift._standardized(view, first, counts, sources, never)
+    assert np.median(z[100:112]) < -5

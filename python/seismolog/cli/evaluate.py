@@ -52,8 +52,10 @@ def evaluate(
         Days of the past that each world has.
     strength
         Strength of the incidents planted, 1 being normal; may be given more than once. Default: 1 and 0.25.
-    each, lookalikes
-        Incidents, and their look-alikes, of each kind and strength a day.
+    each
+        Copies of the day for each strength, each with one incident of each kind.
+    lookalikes
+        Look-alikes of each kind in a copy.
     clean
         Clean days of each world, one after the other.
     rows

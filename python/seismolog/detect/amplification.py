@@ -1,8 +1,9 @@
 """Queries with small questions and large answers: the server is made to flood somebody else.
 
 Series
-    ``traffic`` of query type ANY, and of NS (of the root), in bins of 10 minutes, with the share of the most
-    frequent name; ``client_traffic`` says who seems to ask. That address is forged: it is the victim's.
+    ``traffic`` of query type ANY, and of NS, in bins of 10 minutes, with the share of the most frequent name; NS of the root
+    alone from ``domain``, since NS is asked for all day and the root is not; ``client_traffic`` says who seems to ask. That
+    address is forged: it is the victim's.
 Statistic
     The count exceeds ``factor`` times its median over view and past and ``minimum`` (effect), with a negative
     binomial tail corrected over bins (significance), ``novelty`` times the highest bin of before; and one
@@ -12,8 +13,8 @@ Source
 Look-alike
     Research scanners ask once, or for many names; known scanners are not counted.
 Limits
-    Where the log tells no query names the share is unknown, and nothing is raised. NS queries are not told
-    apart by name but for the most frequent one of the table ``domain``.
+    Where the log tells no query names the share is unknown, and nothing is raised. NS queries of other names than the root
+    are not told apart but for the most frequent one of the table ``domain``.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from seismolog.detect import _hours, base, common, residuals
 from seismolog.detect.base import Raised
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from seismolog.detect.view import Curves, View
 
 NAME = "amplification"
@@ -40,6 +43,7 @@ TABLES: Mapping[str, Sequence[str]] = {
     "domain": ("bin_start", "domain", "any", "ns"),
 }
 TYPES = ("any", "ns")
+ROOT = "."
 
 
 class Settings(base.Settings):
@@ -69,15 +73,65 @@ def find(view: View, settings: Settings) -> list[Raised]:
         if total.max() < settings.minimum * curves.scale:
             continue
         past = _past(view, curves, query_type, settings)
-        median = float(np.median(np.concatenate([total[curves.covered], past])))
-        flags = (total >= settings.minimum * curves.scale) & (total > settings.factor * median)
-        quiet = np.ones(len(total), np.bool_)  # bins that later ones are held against
-        for low, high in common.runs_of(flags, gap=3):
-            raised = _judged(view, curves, query_type, total, quiet, past, median, (low, high), settings)
-            if raised is not None:
-                found.append(raised)
-                quiet[max(0, low - 1) : high + 1] = False
+        raised = _stretches(view, curves, query_type, total, past, settings)
+        if query_type == "ns" and not raised:
+            root = np.minimum(_root(view, curves, curves.first, curves.bins), total)
+            raised = _stretches(
+                view, curves, query_type, root, _root_before(view, curves, past), settings, ROOT
+            )
+        found += raised
     return found
+
+
+def _stretches(
+    view: View,
+    curves: Curves,
+    query_type: str,
+    total: npt.NDArray[np.float64],
+    past: npt.NDArray[np.float64],
+    settings: Settings,
+    name: str | None = None,
+) -> list[Raised]:
+    """Stretches of one series that are amplification; with a `name` it is that of one name."""
+    median = float(np.median(np.concatenate([total[curves.covered], past])))
+    flags = (total >= settings.minimum * curves.scale) & (total > settings.factor * median)
+    quiet = np.ones(len(total), np.bool_)  # bins that later ones are held against
+    found = []
+    for low, high in common.runs_of(flags, gap=3):
+        raised = _judged(view, curves, query_type, total, quiet, past, median, (low, high), settings, name)
+        if raised is not None:
+            found.append(raised)
+            quiet[max(0, low - 1) : high + 1] = False
+    return found
+
+
+def _root(view: View, curves: Curves, since: datetime, bins: int) -> npt.NDArray[np.float64]:
+    """(bins,) NS queries of the root from a moment on; zeros where no names are counted."""
+    counts = np.zeros(bins)
+    if bins <= 0 or not view.has("domain"):
+        return counts
+    micros = round(curves.bin.total_seconds() * 1e6)
+    rows = (
+        view.lazy(
+            "domain",
+            ["bin_start", "domain", "ns"],
+            since=since,
+            until=since + bins * curves.bin,
+            where=(pl.col("domain") == ROOT) & (pl.col("ns") > 0),
+        )
+        .group_by(
+            ((pl.col("bin_start").dt.epoch("us") - round(since.timestamp() * 1e6)) // micros).alias("place")
+        )
+        .agg(pl.col("ns").cast(pl.Int64).sum())
+        .collect()
+    )
+    counts[rows["place"].to_numpy()] = rows["ns"].to_numpy()
+    return counts
+
+
+def _root_before(view: View, curves: Curves, past: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """NS queries of the root in the bins of the days before, of which `past` has those of all names."""
+    return np.minimum(_root(view, curves, curves.first - len(past) * curves.bin, len(past)), past)
 
 
 def _past(view: View, curves: Curves, query_type: str, settings: Settings) -> npt.NDArray[np.float64]:
@@ -120,6 +174,7 @@ def _judged(
     median: float,
     run: tuple[int, int],
     settings: Settings,
+    name: str | None,
 ) -> Raised | None:
     first, stop = run
     level = float(total[first:stop].mean())
@@ -136,15 +191,15 @@ def _judged(
     tests = len(TYPES) * curves.bins / view.days
     if top < settings.novelty * peak or not residuals.significant(log_p, tests, settings.p_value):
         return None
-    share = _share(view, query_type, curves, first, stop)
+    share = 1.0 if name is not None else _share(view, query_type, curves, first, stop)
     if share is None or share <= settings.top_share:
         return None
     by_client = curves.values[:, first:stop].sum(axis=1)
     order = np.argsort(-by_client, kind="stable")[:5]
     who = [curves.names[int(i)] for i in order if by_client[int(i)] >= 0.05 * by_client.sum()]
-    name = _domain(view, query_type, curves, first, stop)
+    name = name or _domain(view, query_type, curves, first, stop)
     start = curves.start(first)
-    of = f"of {name} " if name else ""
+    of = "of the root " if name == ROOT else f"of {name} " if name else ""
     rise = f"{common.number(top / median)} times the median" if median > 0 else "where there usually are none"
     return Raised(
         detector=NAME,
@@ -216,4 +271,4 @@ def _domain(view: View, query_type: str, curves: Curves, first: int, stop: int) 
     )
     if rows.is_empty():
         return None
-    return str(rows["domain"][0]) or "."
+    return str(rows["domain"][0])

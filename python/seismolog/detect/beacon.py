@@ -65,7 +65,7 @@ class Settings(base.Settings):
         default=6.0, gt=0, description="Hours running that give the full score of duration."
     )
     clients: int = Field(
-        default=5, ge=1, description="Clients that may ask the domain; one in two hundred where that is more."
+        default=5, ge=1, description="Clients that may ask the domain; one in a thousand where that is more."
     )
     clients_before: int = Field(
         default=0, ge=0, description="Clients that may have asked the domain on the days before."
@@ -109,7 +109,7 @@ def find(view: View, settings: Settings) -> list[Raised]:
     long = long.filter(~pl.col("client").is_in(out), ~pl.col("domain").is_in(excluded))
     crowd = pairs.group_by("domain").agg(pl.len().alias("clients"))
     clients = max(len(view.curves("dns_query")), 1)
-    most_clients = max(settings.clients, clients // 200)
+    most_clients = max(settings.clients, clients // 1000)
     long = long.join(crowd.filter(pl.col("clients") <= most_clients), on="domain").sort("client", "domain")
     if long.is_empty():
         return []
@@ -233,9 +233,13 @@ def regularity(
     times = (1 - np.abs(skew) + np.clip(1 - mad / np.maximum(middle, 1), 0, 1)) / 2
     # Buckets that overlap a fifth around the median; a Poisson process puts there what its exponential intervals do.
     near = (_LOW[None, :] <= 1.2 * middle[:, None]) & (_HIGH[None, :] > 0.8 * middle[:, None])
+    near[:, 0] = False  # it holds none: else a period of a minute would have the chance 1
     inside = (held * near).sum(axis=1)
-    mean = (held * _MIDDLE[None, :]).sum(axis=1) / safe
-    mean = np.maximum(np.minimum(mean, middle / math.log(2)), 0.5)
+    minutes = (held * _MIDDLE[None, :]).sum(axis=1)
+    # A busy client's queries are a minute apart at most however they fall: those within a minute are part of its rate.
+    rate = matrix.sum(axis=1) / np.maximum(minutes, 1)
+    mean = np.minimum(minutes / safe, middle / math.log(2))
+    mean = np.maximum(np.minimum(mean, 1 / np.maximum(rate, 1e-9)), 0.05)
     edge_low = np.where(near, _LOW[None, :], np.inf).min(axis=1)
     edge_high = np.where(near, _HIGH[None, :], 0).max(axis=1)
     # Given that it is not within the first minute.

@@ -398,8 +398,8 @@ def effective(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> float
 def likeness(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> tuple[float, float, float]:
     """Rank correlation of two series, the natural logarithm of its chance, and that of what is new in each bin alone.
 
-    The chance is the smaller of two, doubled: of the correlation of the levels with the number of bins corrected for
-    autocorrelation, and of the correlation of what is new in each bin (both series whitened by their own AR(1)) with
+    The chance is that of two together (Fisher, 1932): of the correlation of the levels with the number of bins corrected
+    for autocorrelation, and of the correlation of what is new in each bin (both series whitened by their own AR(1)) with
     all of them. Slow waves alone are two or three observations; fast ones are many.
     """
     r = min(spearman(a, b), 0.9999)
@@ -407,7 +407,9 @@ def likeness(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> tuple[
     fresh = [x[1:] - lag_one(x) * x[:-1] for x in (a, b)]
     new = min(spearman(fresh[0], fresh[1]), 0.9999)
     changes = log_normal_tail(math.atanh(new) * math.sqrt(max(len(fresh[0]) - 3, 0)))
-    return r, min(0.0, math.log(2) + min(levels, changes)), changes
+    both = levels + changes
+    # P(χ² with four degrees of freedom > −2 ln p₁p₂) = p₁p₂ (1 − ln p₁p₂)
+    return r, min(0.0, both + math.log1p(-both)), changes
 
 
 def alike(

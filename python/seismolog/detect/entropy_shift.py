@@ -148,9 +148,8 @@ def _standardized(
         return nothing
     # A flood is the only one with so many queries and would say itself what so many are to be like: the line is that of
     # ordinary volumes, and beyond them it goes on level.
-    most = (
-        float(np.quantile(x, 0.9)) if len(old) < 144 else float(np.quantile(np.log(old_counts[known]), 0.99))
-    )
+    before = np.log(old_counts[known])
+    most = float(np.quantile(before, 0.99)) if len(before) >= 144 else float(np.quantile(x, 0.9))
     least = float(np.quantile(x, 0.02))
     slope, level = _robust_line(x[x <= most], y[x <= most])
 
@@ -160,12 +159,12 @@ def _standardized(
 
     spread = _spread(y - line(np.exp(x)))
     difference = np.where(good, values - line(counts), np.nan)
-    before = np.where(known, old - line(old_counts), np.nan)
+    earlier = np.where(known, old - line(old_counts), np.nan)
     days = _like_days(view, first, len(values), len(old))
     offset, have = np.zeros(len(values)), np.zeros(len(values), np.bool_)
     left = []
     for t, backs in enumerate(days):
-        near = [before[max(0, p - 3) : p + 4] for p in backs]
+        near = [earlier[max(0, p - 3) : p + 4] for p in backs]
         near = [part for part in near if np.isfinite(part).sum() >= 3]
         if len(near) >= 2:
             middles = np.array([float(np.nanmedian(part)) for part in near])

@@ -50,9 +50,11 @@ class Plan:
     history, fine
         Days of the past, and how many of them (the last) by the minute.
     strengths
-        Each gets a variant of the day of its own.
-    each, lookalikes
-        Positives and look-alikes of a row in a variant.
+        Each gets variants of the day of its own.
+    each
+        Variants of the day for each strength, each with one incident of a row.
+    lookalikes
+        Look-alikes of a row in a variant.
     clean
         Clean days, one after the other; incidents are planted on the first.
     rows, detectors
@@ -165,9 +167,10 @@ def trial(
         truth_of_others = [h.truth(day) for h in others]
         made = incidents.put([*cast, *others], world.day(number))
         truths = made.truth[: len(cast)]
-        tables = _joined(past, _counted(made, wanted, seconds), wanted)
-        began = time.process_time()
         chosen = [n for n in names if not variant.detectors or n in variant.detectors]
+        read = wanted if not variant.detectors else wanted_columns(chosen)
+        tables = _joined(past, _counted(made, read, seconds), read)
+        began = time.process_time()
         outcome = _look(tables, start, begin, site, settings, baseline, chosen)
         raised = [r for _, r in outcome.raised]
         seconds["detecting"] = seconds.get("detecting", 0.0) + time.process_time() - began
@@ -242,27 +245,32 @@ class _Variant:
 
 
 def _variants(world: campus.World, day: campus.Day, plan: Plan) -> list[_Variant]:
-    """A variant for each strength, and one for each row that is to be alone; nobody is cast twice."""
+    """`each` variants for each strength, and for each row that is to be alone; nobody is cast twice.
+
+    A variant has one incident of a row: two of them at once on one server would be another incident.
+    """
     rows = plan.rows or incidents.rows()
     alone = [r for r in rows if getattr(incidents.row(r), "ALONE", False)]
     together = [r for r in rows if r not in alone]
     taken: set[int] = set()
     made = []
     for strength in plan.strengths:
-        for names, detectors in ((together, ()), *(([r], (r,)) for r in alone)):
-            planned = incidents.plan(
-                world,
-                day,
-                strength=strength,
-                each=plan.each,
-                lookalikes=plan.lookalikes,
-                names=names,
-                taken=taken,
-            )
-            for one in planned:
-                taken |= _cast_of(world, day, one)
-            label = f"strength {strength:g}" + (f", {names[0]}" if detectors else "")
-            made.append(_Variant(label, strength, planned, detectors))
+        for turn in range(plan.each):
+            for names, detectors in ((together, ()), *(([r], (r,)) for r in alone)):
+                planned = incidents.plan(
+                    world,
+                    day,
+                    strength=strength,
+                    lookalikes=plan.lookalikes,
+                    names=names,
+                    taken=taken,
+                    turn=turn,
+                )
+                for one in planned:
+                    taken |= _cast_of(world, day, one)
+                label = f"strength {strength:g}, {turn + 1} of {plan.each}"
+                label += f", {names[0]}" if detectors else ""
+                made.append(_Variant(label, strength, planned, detectors))
     return made
 
 
@@ -293,7 +301,7 @@ def _past(
 
 
 def _joined(past: Sequence[Tables], day: Tables, wanted: Mapping[str, Sequence[str]]) -> Tables:
-    return {t: pl.concat([*(p[t] for p in past), day[t].select(wanted[t])]) for t in day}
+    return {t: pl.concat([f[t].select(wanted[t]) for f in (*past, day)]) for t in day}
 
 
 def _learnt(

@@ -129,7 +129,7 @@ def count_coarsely(
     bounds: Bounds | None = None,
     wanted: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, pl.DataFrame]:
-    """The tables of a day of the past: ordinary look-ups by ten minutes and without names, all else as in :func:`count`.
+    """The tables of a day of the past: ordinary look-ups and mail by ten minutes and without names, drops by the minute.
 
     ``domain`` and ``client_domain`` hold programs, mail servers and incidents only; numbers of names are null where ordinary
     look-ups are among what was counted.
@@ -149,7 +149,8 @@ def count_coarsely(
         back = reverse.where(reverse.minute // 60 == which)
         _ptr_target(making, which, Queries.join([back, part.where(part.qtype == PTR)]))
     _services(making, minutes=10)
-    _drops(making, minutes=10)
+    # Few enough to be counted by the minute: the entropy of ten minutes is not the mean of that of its minutes.
+    _drops(making)
     return making.tables()
 
 
@@ -681,13 +682,13 @@ def _accounts(making: _Making, lines: Any) -> None:
     )
 
 
-def _drops(making: _Making, minutes: int = 1) -> None:
+def _drops(making: _Making) -> None:
     world = making.day.world
     drops = making.day.kept_drops()
     if not len(drops):
         return
     place = np.full(1, len(world.servers) - 1)
-    minute = drops.minute // minutes * minutes
+    minute = drops.minute
     present, row = np.unique(minute << 20 | drops.client, return_inverse=True)
     rows = len(present)
     making.put(

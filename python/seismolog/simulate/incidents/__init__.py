@@ -47,6 +47,7 @@ def plan(
     lookalikes: int = 1,
     names: Iterable[str] | None = None,
     taken: Iterable[int] = (),
+    turn: int = 0,
 ) -> list[Planned]:
     """What a day is given of each row: `each` positives of a strength, and look-alikes.
 
@@ -59,8 +60,10 @@ def plan(
         Rows; all by default.
     taken
         Devices and addresses that are not to be cast: those of another plan for the same day.
+    turn
+        Tells apart several plans of one day and strength.
     """
-    code = round(strength * 1000)
+    code = round(strength * 1000) + 1_000_000 * turn
     cast = Cast(world, day, np.random.default_rng([world.parameters.seed, 2025, 20, day.number + 1000, code]))
     cast.taken.update(taken)
     made: list[Planned] = []

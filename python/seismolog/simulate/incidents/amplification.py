@@ -23,7 +23,7 @@ def positive(cast: Cast, rng: np.random.Generator, strength: float) -> Planned:
     def put(day: Day) -> None:
         r = of(day)
         minute = at_rate(r, 600 * strength * wander(r, end - begin, 0.2), begin, end)
-        name = day.world.names.add([""], [""])[0] if root else day.world.names.groups["campus"][0]
+        name = day.world.names.add([""], ["."])[0] if root else day.world.names.groups["campus"][0]
         who = victims[(minute // 30) % len(victims)]
         day.queries.append(Queries.of(minute, who, name, NS if root else ANY))
 
