@@ -4,8 +4,9 @@
     .venv/bin/python -m bench.grafana --days 90 --runs 11 --minutes 7
     .venv/bin/python -m bench.grafana --pictures docs/images
 
-The bucket holds the simulated campus (`tests/services/campus_points.py`): roll-ups of 10 minutes and an hour for all the
-days, single minutes for the newest ones, the daemon's numbers every ten seconds. The queries are those of the
+The bucket holds what the exporter wrote of a simulated campus (`tests/services/campus_store.py`): roll-ups of 10 minutes
+and an hour for all the days, single minutes for the newest ones (before that a minute in ten), the daemon's numbers
+every ten seconds. The queries are those of the
 checked-in dashboards, their macros filled as Grafana fills them for a range of all the days, one after the other, over
 HTTP.
 
@@ -31,7 +32,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from tests.services.campus_points import Campus, batches
+from tests.services.campus_store import Campus, export_campus
 from tests.services.influxd import build
 from tests.services.influxd.server import Influxd
 from tests.services.influxql_frames import View, frames
@@ -56,15 +57,6 @@ def ask(server: Influxd, query: str) -> dict[str, Any]:
     text = urlencode({"db": server.bucket, "q": query, "epoch": "ms"})
     answer: dict[str, Any] = json.loads(server.request("GET", f"/query?{text}"))
     return answer
-
-
-def fill(server: Influxd, campus: Campus) -> int:
-    """Write the campus; returns the number of points."""
-    points = 0
-    for body in batches(campus.lines()):
-        server.write(body, precision="ns")
-        points += body.count(b"\n") + 1
-    return points
 
 
 def spent(server: Influxd) -> float:
@@ -137,23 +129,25 @@ def main() -> int:
         print(build.HOW_TO_GET, file=sys.stderr)
         return 2
     end = datetime.now(UTC)
-    days = {"traffic": arguments.minutes, "traffic_10m": arguments.days, "traffic_1h": arguments.days}
-    pulse = timedelta(seconds=10)
+    campus = Campus(end, arguments.minutes, arguments.days, timedelta(seconds=10))
     if arguments.pictures:
-        days, pulse = {"traffic": 1.0, "traffic_10m": 9.0, "traffic_1h": 9.0}, timedelta(minutes=1)
+        campus = Campus(end, 1.0, 9.0, timedelta(minutes=1), "trouble")
     with tempfile.TemporaryDirectory() as folder:
-        server = Influxd(binary, Path(folder))
+        server = Influxd(binary, Path(folder) / "influxd")
         server.start()
         try:
             if arguments.pictures:
                 from bench.grafana_pictures import draw
 
-                fill(server, Campus(end, days, depth=9, pulse=pulse, scenario="trouble"))
+                export_campus(server, server.bucket, campus, Path(folder))
                 draw(boards(), lambda query: ask(server, query), end, arguments.pictures)
                 return 0
             begun = time.perf_counter()
-            points = fill(server, Campus(end, days, depth=arguments.days, pulse=pulse))
-            print(f"{points:,} points written in {time.perf_counter() - begun:.0f} s", file=sys.stderr)
+            _, done = export_campus(server, server.bucket, campus, Path(folder))
+            print(
+                f"{done.points:,} points and the daemon's numbers written in {time.perf_counter() - begun:.0f} s",
+                file=sys.stderr,
+            )
             print("\n".join(table(server, end, arguments.days, arguments.runs)))
         finally:
             server.stop()

@@ -189,6 +189,9 @@ class Live:
     def metrics(self) -> dict[str, Any]:
         """Every number by its Prometheus name (labels and all); besides `counters` (the names of those that only grow)
         and `troubles` (what is wrong now: part -> message)."""
+    def unmatched_shapes(self) -> list[tuple[str, int]]:
+        """The most frequent shapes of lines that no dialect knows, as `shapes` marks them, each with its lines since the
+        start: at most `limits.unmatched_shapes`, the most frequent first. A count is too high by at most the lowest."""
     def top(self, n: int = 10) -> dict[str, Any]:
         """The newest five minutes: since (seconds, None if counting is too far behind to answer), kinds (events by kind),
         distinct_clients, clients (the n most frequent: client or None, total, kinds); besides lines_per_second (counted,

@@ -1,4 +1,4 @@
-"""Every panel and every alert rule against a real InfluxDB that holds the simulated campus.
+"""Every panel and every alert rule against a real InfluxDB that holds what the exporter wrote of a simulated campus.
 
 The queries come out of the checked-in files; `influxql_frames` fills their macros as Grafana does and makes frames of the
 answers. What each panel must show stands below by hand; a panel that is not listed fails.
@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections import defaultdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import yaml
 
@@ -22,7 +22,14 @@ from seismolog.sinks.grafana.influxql import equal, share, zero_where
 from seismolog.sinks.grafana.measurements import MEASUREMENTS
 from seismolog.sinks.grafana.thresholds import RESIDUAL
 from seismolog.store.schema import QTYPES
-from tests.services.campus_points import CLIENTS, DNS_SERVERS, INCIDENTS, MAIL_SERVERS, Campus, batches
+from tests.services.campus_store import (
+    CLIENTS,
+    DNS_SERVERS,
+    INCIDENTS,
+    MAIL_SERVERS,
+    Campus,
+    export_campus,
+)
 from tests.services.influxd.server import Influxd
 from tests.services.influxql_frames import (
     ALL,
@@ -119,7 +126,7 @@ EXPECTED: dict[tuple[str, str], tuple[str, set[str] | list[str]]] = {
     ("pipeline", "Lines understood"): ("percentunit", {"understood"}),
     ("pipeline", "Lag now"): ("s", {"counting", "InfluxDB"}),
     ("pipeline", "Lost or delayed"): ("short", {"lines shed", "failed writes"}),
-    ("pipeline", "Lines"): ("short", {f"{w} campus" for w in ("read", "understood", "not understood", "late")}),
+    ("pipeline", "Lines"): ("short", {f"{w} campus" for w in ("read", "events", "not understood", "late")}),
     ("pipeline", "Share of lines understood"): ("percentunit", {"understood"}),
     ("pipeline", "Shapes of unmatched lines"): ("short", ["Time", "hash", "instance", "lines", "shape"]),
     ("pipeline", "Lag"): ("s", {f"{w} campus" for w in ("counting", "InfluxDB", "store")}),
@@ -146,16 +153,17 @@ def panel_of(board: str, title: str) -> dict[str, Any]:
 
 
 class World:
-    """A bucket of the real InfluxDB, and the campus that it holds."""
+    """A bucket of the real InfluxDB, and the campus whose store the exporter wrote into it."""
 
-    def __init__(self, server: Influxd, name: str, campus: Campus | None) -> None:
+    def __init__(self, server: Influxd, name: str, campus: Campus | None, folder: Path | None = None) -> None:
         self.server, self.bucket, self.campus = server, name, campus
         server.make_bucket(name)
-        self.lines: list[str] = []
+        self.tables: dict[str, pl.DataFrame] = {}
         if campus is not None:
-            self.lines = list(campus.lines())
-            for body in batches(iter(self.lines)):
-                server.write(body, name, "ns")
+            assert folder is not None
+            store, done = export_campus(server, name, campus, folder)
+            assert done.written.refused == 0
+            self.tables = {n: store.read(n).collect() for n in ("traffic", "client_traffic")}
 
     def run(self, query: str) -> dict[str, Any]:
         """InfluxDB's answer as the data source asks for it."""
@@ -173,18 +181,15 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def trouble(influxd: Influxd) -> World:
-    days = {"traffic": 0.5, "traffic_10m": 8.2, "traffic_1h": 8.2}
-    return World(
-        influxd, f"trouble-{time.time_ns()}", Campus(datetime.now(UTC), days, depth=8.2, scenario="trouble")
-    )
+def trouble(influxd: Influxd, tmp_path_factory: pytest.TempPathFactory) -> World:
+    campus = Campus(datetime.now(UTC), depth=8.2, scenario="trouble")
+    return World(influxd, f"trouble-{time.time_ns()}", campus, tmp_path_factory.mktemp("trouble"))
 
 
 @pytest.fixture(scope="module")
-def calm(influxd: Influxd) -> World:
-    return World(
-        influxd, f"calm-{time.time_ns()}", Campus(datetime.now(UTC), {"traffic_10m": 0.2}, depth=8.2, seed=1)
-    )
+def calm(influxd: Influxd, tmp_path_factory: pytest.TempPathFactory) -> World:
+    campus = Campus(datetime.now(UTC), depth=8.2, seed=1)
+    return World(influxd, f"calm-{time.time_ns()}", campus, tmp_path_factory.mktemp("calm"))
 
 
 @pytest.fixture
@@ -233,23 +238,19 @@ def test_the_bin_chooses_the_measurement(trouble: World, table: str) -> None:
     looked = view(trouble, "overview", 0.4, bin=table)
     for frame in trouble.show(looked, panel_of("overview", "DNS queries, now")):
         assert {b - a for a, b in zip(frame.times, frame.times[1:], strict=False)} == {length}
-        summed = summed_lines(
-            trouble, table, lambda tags, f=frame: tags["server"] == f.name and tags["kind"] == "dns_query"
-        )
+        wanted = (pl.col("server") == frame.name) & (pl.col("kind") == "dns_query")
+        summed = stored(trouble, table, wanted)
         shown = {t: v for t, v in zip(frame.times, frame.values, strict=True) if v is not None}
         assert shown == {t: n for t, n in summed.items() if looked.start <= t <= looked.end}
         assert len(shown) > 5
 
 
-def summed_lines(world: World, table: str, wanted: Any, field: str = "count") -> dict[int, int]:
-    """Time in ms -> sum of a field, straight from the lines that were written."""
-    sums: dict[int, int] = defaultdict(int)
-    for line in world.lines:
-        key, fields, at = line.rsplit(" ", 2)
-        measurement, *tags = key.split(",")
-        if measurement == table and wanted(dict(t.split("=", 1) for t in tags)):
-            sums[int(at) // 1_000_000] += int(re.search(rf"(?:^|,){field}=(\d+)i", fields)[1])
-    return dict(sums)
+def stored(world: World, measurement: str, wanted: pl.Expr) -> dict[int, int]:
+    """Time in ms -> count, straight from the rows of the store, in the measurement's bins."""
+    table, _, length = measurement.partition("_1")
+    bins = pl.col("bin_start").dt.truncate({"": "1m", "0m": "10m", "h": "1h"}[length])
+    rows = world.tables[table].filter(wanted).group_by(bins.dt.epoch("ms")).agg(pl.col("count").sum())
+    return dict(sorted(rows.iter_rows()))
 
 
 # -- what single panels compute
@@ -259,7 +260,7 @@ def test_the_week_before_is_the_same_curve_a_week_earlier(trouble: World) -> Non
     looked = view(trouble, "overview")
     stat = panel_of("overview", "Messages accepted (N_S) in ${bin:text}")
     now, before, change = trouble.show(looked, stat)
-    summed = summed_lines(trouble, "traffic_10m", lambda tags: tags["kind"] == "smtp_accepted")
+    summed = stored(trouble, "traffic_10m", pl.col("kind") == "smtp_accepted")
     assert reduced("lastNotNull", now.values) == summed[max(summed)]
     inside = [n for t, n in summed.items() if looked.start <= t <= looked.end]
     week = 7 * DAY
@@ -299,9 +300,7 @@ def test_the_ranking_is_by_count_and_networks_add_up(trouble: World) -> None:
     counts = {
         client: sum(
             n
-            for t, n in summed_lines(
-                trouble, "client_traffic_10m", lambda tags, c=client: tags["client"] == c
-            ).items()
+            for t, n in stored(trouble, "client_traffic_10m", pl.col("client") == client).items()
             if looked.start <= t <= looked.end
         )
         for client in CLIENTS

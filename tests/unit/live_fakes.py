@@ -122,6 +122,9 @@ class FakeEngine:
     def metrics(self) -> dict[str, Any]:
         return dict(self.counters)
 
+    def unmatched_shapes(self) -> list[tuple[str, int]]:
+        return [("cron: (root) CMD (#)", 2)]
+
     def top(self, n: int) -> dict[str, Any]:
         clients = [{"client": "192.0.2.1", "total": 3, "kinds": {"dns_query": 3}}]
         return {"since": 0, "kinds": {"dns_query": 3}, "distinct_clients": 1, "clients": clients[:n]}

@@ -43,6 +43,34 @@ def test_live_counts_are_those_of_an_archive(tmp_path: Path) -> None:
     assert set(found) >= {"account_activity", "ptr_target", "drop_target", "domain", "client_domain"}
 
 
+def test_lines_that_no_dialect_knows_are_told_by_shape(tmp_path: Path) -> None:
+    stamp = _lately(5).strftime("%b %e %H:%M:%S")
+    lines = [f"{stamp} host cron[{n}]: (user{n % 3}) CMD (run {n})" for n in range(30)]
+    lines += [f"{stamp} host app[7]: hello 192.0.2.{n} <a{n}@example.org>" for n in range(10)]
+    lines += [f"no time at all {n}" for n in range(5)] + ["", f"{stamp} host named[1]: something new {9}"]
+    with engine(tmp_path / "state") as live:
+        send(live, lines)
+        until(lambda: live.metrics()["seismolog_counted_lines_total"] == len(lines))
+        until(
+            lambda: (
+                sum(n for _, n in live.unmatched_shapes())
+                == live.metrics()["seismolog_unmatched_lines_total"] - 1
+            )
+        )
+        shapes = dict(live.unmatched_shapes())
+        assert shapes["cron: (user#) CMD (run #)"] == 30
+        assert shapes["app: hello ADDR <MAIL>"] == 10
+        assert shapes["no time at all #"] == 5
+        assert shapes.keys() <= {s["shape"] for s in _core.shapes([_written(tmp_path, lines)])}
+        assert live.metrics()["seismolog_unshaped_lines_total"] == 0
+
+
+def _written(folder: Path, lines: list[str]) -> Path:
+    path = folder / "unmatched.log"
+    path.write_text("".join(x + "\n" for x in lines))
+    return path
+
+
 def test_killed_at_any_moment_nothing_is_lost_and_nothing_doubled(tmp_path: Path) -> None:
     pick = random.Random(5)
     rounds = kills(8)

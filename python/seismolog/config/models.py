@@ -641,6 +641,11 @@ class Limits(Section):
         default=20_000,
         description="Clients with registered domains that are kept of an hour and server: the heaviest.",
     )
+    unmatched_shapes: Positive = Field(
+        default=200,
+        description="Shapes of lines that no dialect knows that the daemon keeps for the dashboard Pipeline; the rarest "
+        "gives way. Ten times as many such lines of a second are looked at.",
+    )
 
 
 class Privacy(Section):

@@ -84,6 +84,10 @@ METRICS: dict[str, tuple[str, str]] = {
     "seismolog_ignored_lines_total": ("counter", "Lines that a dialect knows and that are no events."),
     "seismolog_unmatched_lines_total": ("counter", "Lines that no dialect knows."),
     "seismolog_unmatched_reason_total": ("counter", "Unmatched lines by reason; label reason."),
+    "seismolog_unshaped_lines_total": (
+        "counter",
+        "Unmatched lines whose shape was not looked at: more than ten times [limits] unmatched_shapes in a second.",
+    ),
     "seismolog_dialect_lines_total": ("counter", "Lines by dialect; label dialect."),
     "seismolog_shed_total": ("counter", "What went past a bound of [limits]; label bound."),
     "seismolog_future_lines_total": (

@@ -48,6 +48,9 @@ class Engine(Protocol):
     def metrics(self) -> dict[str, Any]:
         """Every counter and gauge by its name, labels included."""
 
+    def unmatched_shapes(self) -> list[tuple[str, int]]:
+        """The most frequent shapes of lines that no dialect knows, with how many there were."""
+
     def top(self, n: int, /) -> dict[str, Any]:
         """The busiest clients of the newest minutes."""
 

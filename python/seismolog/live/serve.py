@@ -228,7 +228,9 @@ class Daemon:
             totals=self._totals,
             committed=self._committed,
         )
-        running = Running(self._bins, lambda: Store(url), self.state, self.numbers)
+        running = Running(
+            self._bins, lambda: Store(url), self.state, self.numbers, self.engine.unmatched_shapes
+        )
         # Sinks first: what the store has taken is released unless a sink's cursor still needs it.
         for sink in make_sinks(config):
             sink.start(running)

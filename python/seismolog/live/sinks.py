@@ -37,6 +37,8 @@ class Running:
     state: Path
     #: All numbers of the daemon, as /metrics shows them.
     metrics: Callable[[], Mapping[str, float]]
+    #: The most frequent shapes of lines that no dialect knows, with how many there were since the start.
+    shapes: Callable[[], Sequence[tuple[str, int]]] = tuple
 
 
 class Sink(Protocol):

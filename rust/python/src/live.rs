@@ -121,6 +121,10 @@ impl Live {
         Ok(d)
     }
 
+    fn unmatched_shapes(&self, py: Python<'_>) -> Vec<(String, u64)> {
+        py.detach(|| self.engine.unmatched_shapes())
+    }
+
     #[pyo3(signature = (n = 10))]
     fn top<'py>(&self, py: Python<'py>, n: usize) -> PyResult<Bound<'py, PyDict>> {
         let d = PyDict::new(py);

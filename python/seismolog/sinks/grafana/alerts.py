@@ -425,13 +425,14 @@ RULES: tuple[Rule, ...] = (
         name="unmatched-lines",
         title="Most lines are not understood",
         query=Select(
-            '"matched" / "lines" AS "share"',
+            '1 - "unmatched" / "lines" AS "share"',
             (
                 Select(
-                    'sum("matched") AS "matched", sum("lines") AS "lines"',
+                    'sum("unmatched") AS "unmatched", sum("lines") AS "lines"',
                     (
                         Select(
-                            'non_negative_difference("matched") AS "matched", non_negative_difference("lines") AS "lines"',
+                            'non_negative_difference("unmatched") AS "unmatched", '
+                            'non_negative_difference("lines") AS "lines"',
                             "pipeline",
                             by=("instance",),
                             time=f"time > now() - {RUN}",

@@ -124,6 +124,8 @@ pub struct Limits {
     pub client_domains: usize,
     /// Rows of `client_domain` of an hour and server; the heaviest are kept.
     pub client_domain_rows: usize,
+    /// Shapes of lines that are not understood, as lines come; past it the rarest gives way.
+    pub unmatched_shapes: usize,
 }
 
 impl Default for Limits {
@@ -145,6 +147,7 @@ impl Default for Limits {
             domain_rows: 1 << 14,
             client_domains: 1 << 16,
             client_domain_rows: 20_000,
+            unmatched_shapes: 200,
         }
     }
 }
@@ -172,6 +175,7 @@ impl Limits {
             "domain_rows" => &mut self.domain_rows,
             "client_domains" => &mut self.client_domains,
             "client_domain_rows" => &mut self.client_domain_rows,
+            "unmatched_shapes" => &mut self.unmatched_shapes,
             _ => return Err(format!("unknown bound {name:?}")),
         };
         if value == 0 {

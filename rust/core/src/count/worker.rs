@@ -1,6 +1,7 @@
 //! The worker: lines of one part of one source, in order, become bins.
 
 mod live;
+mod shapes;
 mod state;
 
 use std::collections::BTreeMap;
@@ -386,6 +387,9 @@ impl Worker {
                         });
                     }
                     verdict => {
+                        if let Verdict::Unmatched(_) = verdict {
+                            self.unmatched_shape(found.program, found.message);
+                        }
                         self.count_waiting(waiting);
                         self.verdict(stream, dialect, verdict, 1);
                     }
@@ -502,6 +506,9 @@ impl Worker {
 
     fn parsed(&mut self, line: &[u8], header: &Header<'_>) {
         let Some(stamp) = header.stamp else {
+            if !line.is_empty() {
+                self.unmatched_shape(b"", line);
+            }
             self.unmatched(if line.is_empty() { "empty line" } else { "no time" });
             return;
         };
@@ -532,15 +539,15 @@ impl Worker {
         match dialect {
             Some(dialect) => {
                 self.by_dialect[dialect as usize] += 1;
-                self.verdict(
-                    stream,
-                    dialect,
-                    dialect.parse(header.program, header.pid, message),
-                    times,
-                );
+                let verdict = dialect.parse(header.program, header.pid, message);
+                if let Verdict::Unmatched(_) = verdict {
+                    self.unmatched_shape(header.program, message);
+                }
+                self.verdict(stream, dialect, verdict, times);
             }
             None => {
                 self.streams[stream].last = Some(Last::Unmatched);
+                self.unmatched_shape(header.program, message);
                 self.unmatched(if header.program.is_empty() {
                     "no program"
                 } else {

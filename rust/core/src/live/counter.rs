@@ -232,6 +232,8 @@ pub struct Shared {
     pub abandon: AtomicBool,
     /// Newest position that is counted.
     pub counted: AtomicU64,
+    /// The most frequent shapes of lines that were not understood.
+    shapes: Mutex<Vec<(String, u64)>>,
     failed: Mutex<Option<String>>,
 }
 
@@ -265,6 +267,12 @@ impl Shared {
         let mut top = board.top.clone();
         top.clients.truncate(n);
         Some(top)
+    }
+
+    /// The most frequent shapes of lines that were not understood since the start.
+    #[must_use]
+    pub fn unmatched_shapes(&self) -> Vec<(String, u64)> {
+        lock(&self.shapes).clone()
     }
 
     /// Why counting has stopped, if it has.
@@ -306,6 +314,7 @@ struct Shown {
     clients: Gauge,
     clamped: Sum,
     renewed: Sum,
+    unshaped: Sum,
     rounds: Sum,
     bins: Sum,
     revised: Sum,
@@ -327,6 +336,7 @@ impl Shown {
             clients: metrics.gauge("seismolog_known_clients"),
             clamped: metrics.counter("seismolog_future_lines_total"),
             renewed: metrics.counter("seismolog_client_table_renewals_total"),
+            unshaped: metrics.counter("seismolog_unshaped_lines_total"),
             rounds: metrics.counter("seismolog_closed_rounds_total"),
             bins: metrics.counter("seismolog_closed_bins_total"),
             revised: metrics.counter("seismolog_revised_bins_total"),
@@ -526,6 +536,9 @@ impl Counter {
         raise(&s.unmatched, tally.unmatched);
         raise(&s.clamped, clamped);
         raise(&s.renewed, renewed);
+        let (shapes, unshaped) = self.worker.unmatched_shapes();
+        raise(&s.unshaped, unshaped);
+        *lock(&self.shared.shapes) = shapes;
         s.open.set(open as u64);
         s.frozen.set(frozen as u64);
         s.frozen_bytes.set(bytes as u64);

@@ -278,6 +278,13 @@ impl Engine {
         Ok(self.with(|r| Arc::clone(&r.shared))?.top(n, TOP_PATIENCE))
     }
 
+    /// The most frequent shapes of lines that were not understood since the start.
+    #[must_use]
+    pub fn unmatched_shapes(&self) -> Vec<(String, u64)> {
+        self.with(|r| Arc::clone(&r.shared))
+            .map_or_else(|_| Vec::new(), |shared| shared.unmatched_shapes())
+    }
+
     /// Takes new settings.
     ///
     /// # Errors

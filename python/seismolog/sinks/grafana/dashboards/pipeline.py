@@ -55,11 +55,11 @@ def _growth(**counters: str) -> tuple[Select, ...]:
     )
 
 
-def _matched(*, every: str | None) -> Select:
-    """Matched lines over all lines, from the growth of both counters."""
+def _understood(*, every: str | None) -> Select:
+    """Lines that a dialect knows over all lines: those that are events and those that are known to be none."""
     return Select(
-        'sum("m") / sum("l") AS "matched"',
-        _growth(m="matched", l="lines"),
+        '1 - sum("u") / sum("l") AS "understood"',
+        _growth(u="unmatched", l="lines"),
         every=every,
         fill="null" if every else None,
     )
@@ -87,7 +87,7 @@ def matched_share() -> Stat:
         description="Share of the lines read in the time range that a dialect knows. What is not "
         "understood stands under “Shapes of unmatched lines” on the dashboard Pipeline. How high it "
         "should be depends on what is sent: only mail and DNS lines, above 90 %.",
-        targets=[Target(_matched(every=None), alias="understood")],
+        targets=[Target(_understood(every=None), alias="understood")],
         unit="percentunit",
         decimals=1,
         thresholds=Thresholds(((0.5, "warning"), (0.9, "good")), base="critical"),
@@ -159,13 +159,13 @@ def build() -> Dashboard:
                 [
                     TimeSeries(
                         title="Lines",
-                        description="Log lines a second: read, understood by a dialect, not understood, "
-                        "and later than their bin's state is kept for. A gap: the daemon did not run or "
-                        "did not reach InfluxDB.",
+                        description="Log lines a second: read, counted as events, not understood by any "
+                        "dialect (the rest is understood and no event); and closed bins that late lines "
+                        "changed. A gap: the daemon did not run or did not reach InfluxDB.",
                         targets=[
                             Target(
                                 _rates(
-                                    "1s", read="lines", understood="matched", not_understood="unmatched", late="late_lines"
+                                    "1s", read="lines", events="matched", not_understood="unmatched", late="late_lines"
                                 ),
                                 alias="$col $tag_instance",
                             )
@@ -175,7 +175,7 @@ def build() -> Dashboard:
                         minimum=0,
                         overrides=[
                             look("/^read /", "observed"),
-                            look("/^understood /", "accepted"),
+                            look("/^events /", "accepted"),
                             look("/^not understood /", "deferred"),
                             look("/^late /", "calculated"),
                         ],
@@ -185,7 +185,7 @@ def build() -> Dashboard:
                         title="Share of lines understood",
                         description="Lines that a dialect knows over all lines. A sudden fall: a daemon "
                         "was updated and writes another form, or a new program logs here.",
-                        targets=[Target(_matched(every=EVERY), alias="understood")],
+                        targets=[Target(_understood(every=EVERY), alias="understood")],
                         unit="percentunit",
                         minimum=0,
                         maximum=1,
@@ -195,10 +195,11 @@ def build() -> Dashboard:
                     ),
                     Table(
                         title="Shapes of unmatched lines",
-                        description="Lines that no dialect knows, by shape (words as W, numbers as N), "
-                        "with how many there were since the daemon's start. `seismolog explain "
-                        "--unmatched` shows examples. What a shape quotes comes out of the log: a sender "
-                        "chooses it.",
+                        description="The most frequent shapes of lines that no dialect knows, with how "
+                        "many there were since the daemon's start. Addresses stand as ADDR, mail addresses "
+                        "as MAIL, identifiers as ID, numbers as #; words stay. Of a flood a sample is "
+                        "looked at. `seismolog explain --unmatched FILE` shows examples and reasons. The "
+                        "words come out of the log: a sender chooses them.",
                         targets=[
                             Target(
                                 Select(

@@ -40,6 +40,7 @@ use super::super::memory::Half;
 use super::super::seal::{ClientColumns, TrafficRow};
 use super::super::timeline::YEAR_MINUTES;
 use super::super::{Limits, Options};
+use super::shapes::UnmatchedShapes;
 use super::{Last, NO_MINUTE, OPEN_MINUTES, Worker};
 use crate::archive::years::local_seconds;
 use crate::event::Kind;
@@ -160,6 +161,8 @@ pub(super) struct Present {
     pub revised: i64,
     /// Times that the client table was renewed.
     pub renewed: u64,
+    /// Shapes of lines that nobody understood.
+    pub shapes: UnmatchedShapes,
 }
 
 impl Present {
@@ -347,6 +350,7 @@ impl Worker {
             clamped: 0,
             revised: 0,
             renewed: 0,
+            shapes: UnmatchedShapes::new(limits.unmatched_shapes),
         }));
         worker
     }
@@ -1020,6 +1024,24 @@ impl Worker {
             }
         }
         shed
+    }
+
+    /// Notes the shape of a line that was not understood, where lines are counted as they come.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn unmatched_shape(&mut self, program: &[u8], message: &[u8]) {
+        if let Some(p) = &mut self.live {
+            p.shapes.note(p.received, program, message);
+        }
+    }
+
+    /// The most frequent shapes of lines that were not understood since the start, and how many such lines were
+    /// not looked at.
+    #[must_use]
+    pub fn unmatched_shapes(&self) -> (Vec<(String, u64)>, u64) {
+        self.live
+            .as_ref()
+            .map_or((Vec::new(), 0), |p| (p.shapes.sorted(), p.shapes.passed_over))
     }
 
     /// Lines whose time lay too far in the future, and times that the client table was renewed.
