@@ -197,7 +197,7 @@ def live(store: Store, server: Influxd, folder: Path, minutes: int) -> list[Figu
         seen = kept.up_to(until)
         bins = bins_of(seen.traffic.filter(pl.col("bin_start") == when))
         made = making.prepare_bins(seen, bins, until)
-        writer.write(made.texts)
+        made.send(writer)
         making.settle(made)
         query = f"select count from traffic where time = {int(when.timestamp())}s"
         rows = server.influxql(query, "live")

@@ -150,6 +150,13 @@ def test_lines_become_points_whatever_is_killed(own_influxd: Influxd, tmp_path: 
         until(lambda: bool(said(bucket, "pipeline")), daemon)
         (numbers,) = said(bucket, "pipeline")[-1:]
         assert numbers["instance"] == "lab" and numbers["lines"] > 0 and numbers["wal_bytes"] > 0
+        # And what it does not understand.
+        unknown = f"<30>{datetime.now(UTC):%b %e %H:%M:%S} host backup[7]: copied 12 files to 192.0.2.9\n"
+        with socket.create_connection(("127.0.0.1", daemon.port("tcp"))) as connection:
+            connection.sendall(unknown.encode() * 3)
+        until(lambda: bool(said(bucket, "unmatched_shape")), daemon)
+        shapes = {r["shape"] for r in said(bucket, "unmatched_shape")}
+        assert "backup: copied # files to ADDR" in shapes, shapes
         assert daemon.stop() == 0
     from seismolog.config import load
     from seismolog.sinks.influxdb.backfill import export

@@ -17,7 +17,7 @@ from seismolog.live.settings import source_of
 from seismolog.live.sinks import Running
 from seismolog.sinks.influxdb.backfill import export
 from seismolog.sinks.influxdb.live import InfluxSink
-from seismolog.store import Store
+from seismolog.store import SourceEntry, Store
 from tests.services.influx_world import Event, assert_equal, at, frames, put, said, some
 from tests.services.influxd.fixtures import Bucket
 from tests.unit.live_fakes import FakeEngine
@@ -181,6 +181,71 @@ def test_the_bound_on_series_leaves_clients_in_other(influx_bucket: Bucket, tmp_
     assert len({tuple(r.get(t) for t in tags) for r in rows}) * 3 <= 150
 
 
+def test_what_is_not_known_any_more_is_null_in_every_bin(world: World) -> None:
+    """InfluxDB merges the fields of points of one time: a value that is only left out would stay."""
+    events = some(30, range(150))
+    put(world.store, "one", events)
+    world.export()
+    assert_equal(world.bucket, events)
+    # Mail servers that do not log their clients any more, and queries whose names another version does not count.
+    without = [
+        e._replace(client=None) if e.kind == "smtp_accepted" and e.minute >= 30 else e
+        for e in events
+        if not (e.kind == "dns_query" and 40 <= e.minute < 50)
+    ]
+    without += [e._replace(name=None) for e in events if e.kind == "dns_query" and 40 <= e.minute < 50]
+    put(world.store, "one", without)
+    world.export()
+    assert_equal(world.bucket, without, zeros=True)
+    # And what was written as 0, of keys that were gone, is null when they are back without a value.
+    put(world.store, "one", [e for e in without if e.kind != "smtp_accepted"])
+    world.export()
+    put(world.store, "one", without)
+    done = world.export()
+    assert done.written.refused == 0
+    assert_equal(world.bucket, without, zeros=True)
+    rows = [r for r in said(world.bucket, "traffic") if r["kind"] == "smtp_accepted" and r["count"]]
+    assert {r.get("distinct_names") for r in rows} == {None}
+
+
+def test_counts_without_states_take_their_numbers_back(world: World) -> None:
+    """A second source of the same bins that was counted without states: the merged numbers are not known."""
+    events = [e for e in some(31, range(60)) if e.kind == "dns_query"]
+    put(world.store, "one", events)
+    world.export()
+    made = frames(events)
+    bare = {
+        name: f.with_columns(
+            pl.lit(None, dtype=pl.Binary).alias(c) for c in ("client_state", "name_state") if c in f.columns
+        )
+        for name, f in made.items()
+    }
+    entry = SourceEntry(source="two", generation=0, head_hash="two", full_hash="two")
+    with world.store.writer() as writer:
+        writer.add(
+            {n: f.with_columns(pl.lit(0, dtype=pl.UInt32).alias("source")) for n, f in bare.items()}, [entry]
+        )
+        writer.commit()
+    world.export()
+    for measurement in ("traffic", "traffic_10m", "traffic_1h"):
+        rows = said(world.bucket, measurement)
+        assert sum(r["count"] for r in rows) == 2 * len(events)
+        for name in (
+            "distinct_clients",
+            "client_entropy",
+            "distinct_names",
+            "name_entropy",
+            "top_name_share",
+        ):
+            assert {r.get(name) for r in rows} == {None}, (measurement, name)
+    for measurement in ("client_traffic", "client_traffic_10m", "client_traffic_1h"):
+        rows = [r for r in said(world.bucket, measurement) if r["count"]]
+        assert {r.get("distinct_names") for r in rows} == {None}, measurement
+    world.store.remove(["two"])
+    world.export()
+    assert_equal(world.bucket, events, zeros=True)
+
+
 # --- models and incidents ---------------------------------------------------------------------------------------
 
 
@@ -269,6 +334,33 @@ def test_a_model_that_is_fitted_again_replaces_its_series(world: World) -> None:
     rows = said(world.bucket, "model")
     assert [r["time"] for r in rows] == [int(at(m).timestamp()) for m in range(60, 180, 10)]
     assert {r["residual"] for r in rows} == {2.0}
+    # An efficiency that can be computed, and then cannot any more.
+    some_bins = pl.col("bin_start") < at(100)
+    efficient = series(60, 180, 2.0).with_columns(
+        pl.when(some_bins).then(0.4).otherwise(None).alias("cache_efficiency")
+    )
+    for frame, wanted in ((efficient, {0.4, None}), (series(60, 180, 2.0), {None})):
+        world.store.replace("model_series", frame, pl.lit(True))
+        world.export()
+        rows = said(world.bucket, "model")
+        assert len(rows) == 12 and {r["residual"] for r in rows} == {2.0}
+        assert {r.get("cache_efficiency") for r in rows} == wanted
+    # A fit of the same moment with a term less, and without what the study says.
+    poorer = fit.with_columns(
+        pl.lit('{"pop_access": {"estimate": 1.0, "std_error": 0.1, "low": 0.9, "high": 1.1}}').alias(
+            "coefficients"
+        ),
+        pl.lit(None, dtype=pl.Float64).alias("r_squared"),
+    )
+    world.store.replace("model_fit", poorer, pl.lit(True))
+    world.export()
+    terms = {r["term"]: r for r in said(world.bucket, "model_fit")}
+    assert set(terms) == {"pop_access", None}
+    assert terms["pop_access"].get("paper") is None and terms[None].get("r_squared") is None
+    assert terms[None]["observations"] == 12
+    world.store.replace("model_fit", poorer.clear(), pl.lit(True))
+    world.export()
+    assert said(world.bucket, "model_fit") == []
 
 
 # --- live -------------------------------------------------------------------------------------------------------
@@ -374,7 +466,12 @@ def test_what_is_not_in_the_store_yet_is_sent_all_the_same(world: World) -> None
     assert_equal(world.bucket, live.events)
 
 
-def test_an_archive_over_a_live_stretch_is_sent_by_the_daemon(world: World) -> None:
+def test_an_archive_over_a_live_stretch_is_sent_by_the_daemon(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from seismolog.sinks.influxdb import live as module
+
+    monkeypatch.setattr(module, "STORE_EVERY", 1.0)
     live = Live(world)
     live.start()
     events = some(27, range(120))

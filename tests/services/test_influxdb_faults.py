@@ -152,6 +152,44 @@ def test_only_what_leaves_the_machine_is_compressed(
     assert written(influx_bucket) == list(range(500))
 
 
+def test_deleting_waits_for_a_server_that_is_away_and_never_writes_zeros(
+    influx_bucket: Bucket, proxy: FaultProxy, tmp_path: Path
+) -> None:
+    one = writer(influx_bucket, tmp_path, proxy.url)
+    one.write([lines(1, 2, 3), lines(1, tag="y"), b"other,a=x n=1i 1790000001\n"])
+    proxy.script.extend(
+        [Fault(status=503), Fault(reset=True), Fault(status=429, headers={"Retry-After": "1"})]
+    )
+    second = 1_000_000_000
+    assert one.erase("m", (1_790_000_000 + 2) * second, (1_790_000_000 + 3) * second, {"a": "x"})
+    assert sorted((r["a"], r["n"]) for r in said(influx_bucket, "m")) == [("x", 1), ("y", 1)]
+    assert len(said(influx_bucket, "other")) == 1
+    assert one.written.errors == 3 and one.written.trouble is None
+    with pytest.raises(MisplacedError, match="token is not known"):
+        writer(influx_bucket, tmp_path, token="nobody").erase("m", 0, second, {"a": "x"})
+
+
+def test_where_nothing_can_be_deleted_a_field_without_a_value_becomes_zero(
+    influx_bucket: Bucket, proxy: FaultProxy, tmp_path: Path
+) -> None:
+    """As InfluxDB 1.8 and 3 answer, which have no such call."""
+    proxy.always = lambda seen: Fault(status=404) if "/delete" in seen.path else None
+    events = [e for e in some(3, range(70)) if e.kind == "dns_query"]
+    store = Store(tmp_path / "store")
+    config = config_of(influx_bucket, tmp_path, url=proxy.url)
+    put(store, "one", events)
+    export(config, store.url, tmp_path / "state", patience=20)
+    assert_equal(influx_bucket, events)
+    put(store, "one", [e._replace(name=None) for e in events])
+    done = export(config, store.url, tmp_path / "state", patience=20)
+    assert done.written.refused == 0 and done.written.trouble is None
+    rows = said(influx_bucket, "traffic") + said(influx_bucket, "traffic_1h")
+    assert {(r["distinct_names"], r["name_entropy"], r["top_name_share"]) for r in rows} == {(0, 0, 0)}
+    assert all(r["distinct_clients"] > 0 for r in rows)
+    # It is asked once.
+    assert sum("/delete" in s.path for s in proxy.seen) == 1
+
+
 # --- what is refused --------------------------------------------------------------------------------------------
 
 
@@ -439,3 +477,17 @@ def test_our_own_numbers_are_sent_and_kept_through_an_outage(own_influxd: Influx
     one.write(numbers.shapes([("a <n> b", 3), ("\x1b[2J", 1)]))
     found = {r["shape"]: r["count"] for r in said(bucket, "unmatched_shape")}
     assert found == {"a <n> b": 3, "\\x1b[2J": 1}
+
+
+def test_shapes_are_bounded_however_many_somebody_logs() -> None:
+    from seismolog.sinks.influxdb.pipeline import SHAPES_MOST, Pipeline
+
+    numbers = Pipeline("me")
+    first = numbers.shapes([("usual", 10_000), *((f"rare {n}", n) for n in range(200))])
+    assert sum(t.count(b"\n") for t in first) == 50
+    for look in range(100):
+        numbers.shapes([(f"made up {look} {n}", 1) for n in range(50)])
+    last = b"".join(numbers.shapes([("usual", 20_000), ("new", 30_000)]))
+    # Those that have a series keep it; past the bound none is begun.
+    assert b"usual" in last and b"new" not in last
+    assert SHAPES_MOST == 1000

@@ -24,7 +24,7 @@ from seismolog.privacy import pseudonymizer
 from seismolog.sinks.influxdb.changes import covered_hours, stamps, take_account
 from seismolog.sinks.influxdb.current import StoreHours
 from seismolog.sinks.influxdb.findings import Findings
-from seismolog.sinks.influxdb.hours import HourWriter
+from seismolog.sinks.influxdb.hours import HourWriter, Prepared
 from seismolog.sinks.influxdb.ledger import Ledger
 from seismolog.sinks.influxdb.live import export_settings
 from seismolog.sinks.influxdb.refused import Aside
@@ -164,7 +164,7 @@ def _write(
     with ThreadPoolExecutor(1, thread_name_prefix="export") as pool:
         lots = list(_lots(hours))
 
-        def make(lot: list[datetime]) -> object:
+        def make(lot: list[datetime]) -> Prepared:
             return making.prepare_hours(source, lot, {h: made_of[h] for h in lot})
 
         waiting = pool.submit(make, lots[0]) if lots else None
@@ -172,8 +172,8 @@ def _write(
             assert waiting is not None
             made = waiting.result()
             waiting = pool.submit(make, lots[at + 1]) if at + 1 < len(lots) else None
-            writer.write(made.texts)  # type: ignore[attr-defined]
-            making.settle(made)  # type: ignore[arg-type]
+            made.send(writer)
+            making.settle(made)
             done.hours += len(lots[at])
             if progress is not None:
                 progress(done.hours, len(hours), writer.written.points)

@@ -1,9 +1,11 @@
 """Models, fits and incidents: tables that are written whole, compared with what was sent, and the difference sent.
 
 A model's series is sent by day (a day that has not changed is not sent again), a fit and an incident each as what it is.
-The ledger remembers every point by its key, with a digest. What is gone from the store is deleted from the target, at
-its exact time and with its tags; where the target cannot delete (InfluxDB 1.8 and 3 have no such call), a model's
-numbers become 0 and an incident is closed, with a word that says so.
+The ledger remembers every point by its key, with a digest and which of its fields had values. What is gone from the
+store is deleted from the target, at its exact time and with its tags, and so is a point before it is written again
+without a value that it had (an efficiency that cannot be computed any more): InfluxDB would keep the old one. Where the
+target cannot delete (InfluxDB 1.8 and 3 have no such call), numbers become 0 and an incident that is gone is closed,
+with a word that says so.
 
 An incident also watches its clients: from a day before it began until an hour after it ended they have series of their
 own, and hours that were sent without them are sent again.
@@ -52,8 +54,22 @@ class _Difference:
     measurement: Measurement
     points: list[pl.DataFrame] = field(default_factory=list)
     new: dict[str, tuple[int, str, str]] = field(default_factory=dict)
-    #: Keys, and the points (time in the measurement's precision, tags) that go with them.
-    gone: dict[str, list[tuple[int, dict[str, str]]]] = field(default_factory=dict)
+    #: Keys that the store has no more.
+    dropped: list[str] = field(default_factory=list)
+    #: What is deleted before anything is sent.
+    gone: list[_Gone] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Gone:
+    """Points of a moment that are to be deleted."""
+
+    #: In the measurement's precision.
+    at: int
+    #: Those that they share.
+    tags: dict[str, str]
+    #: Values of the tag `term` that there are with these; where the target cannot delete, each becomes 0.
+    terms: tuple[str | None, ...] = (None,)
 
 
 class Findings:
@@ -82,7 +98,6 @@ class Findings:
         self._pseudonyms = pseudonyms
         self._batch = batch
         self._versions: dict[str, int] = {}
-        self._deletes = True
         self.points = 0
 
     def sync(self, since: datetime | None = None, until: datetime | None = None) -> int:
@@ -129,12 +144,19 @@ class Findings:
             old = sent.get(key)
             if old is not None and old[1] == digest:
                 continue
+            # Bins without a value, by field: few fields have any.
+            null = {n: [t for t, v in zip(times, points[n], strict=True) if v is None] for n in MODEL.fields}
+            known: dict[str, Any] = {"model": model, "times": times}
+            known["null"] = {n: bins for n, bins in null.items() if bins}
             found.points.append(points)
-            found.new[key] = (times[0], digest, json.dumps({"model": model, "times": times}))
+            found.new[key] = (times[0], digest, json.dumps(known))
             if old is not None:
-                gone = sorted(set(json.loads(old[2])["times"]) - set(times))
-                if gone:
-                    found.gone[f"{key}|"] = [(t, {"model": str(model)}) for t in gone]
+                before = json.loads(old[2])
+                there = set(before["times"])
+                gone = there - set(times)
+                for name, bins in known["null"].items():
+                    gone |= set(bins) & (there - set(before.get("null", {}).get(name, ())))
+                found.gone += [_Gone(t, {"model": str(model)}) for t in sorted(gone)]
         for key, (at, _, text) in sent.items():
             day = key.rpartition("|")[2]
             outside = (since is not None and day < str(since.date())) or (
@@ -142,7 +164,8 @@ class Findings:
             )
             if key not in seen and not outside and _within(at, 1, since, until):
                 known = json.loads(text)
-                found.gone[key] = [(t, {"model": known["model"]}) for t in known["times"]]
+                found.dropped.append(key)
+                found.gone += [_Gone(t, {"model": known["model"]}) for t in known["times"]]
         return found
 
     def _keyed(
@@ -168,25 +191,25 @@ class Findings:
             old = sent.get(name)
             if old is not None and old[1] == digest:
                 continue
+            # The fields of each point that have a value.
+            values = [sorted(n for n in measurement.fields if row[n] is not None) for row in rows.to_dicts()]
+            known = {"tags": tags, "terms": terms, "values": values}
             found.points.append(rows)
-            found.new[name] = (at, digest, json.dumps({"tags": tags, "terms": terms}, sort_keys=True))
-            if old is not None:
-                known = json.loads(old[2])
-                if known["tags"] != tags:
-                    found.gone[f"{name}|"] = [(at, known["tags"])]
+            found.new[name] = (at, digest, json.dumps(known, sort_keys=True))
+            if old is not None and _lost(before := json.loads(old[2]), known):
+                found.gone.append(_Gone(at, before["tags"], tuple(before["terms"])))
         for name, (at, _, text) in sent.items():
             if name not in seen and _within(at, unit, since, until):
                 known = json.loads(text)
-                found.gone[name] = [
-                    (at, known["tags"] | ({} if t is None else {"term": t})) for t in known["terms"]
-                ]
+                found.dropped.append(name)
+                found.gone.append(_Gone(at, known["tags"], tuple(known["terms"])))
         return found
 
     def _send(self, found: _Difference) -> None:
-        if not found.new and not found.gone:
+        if not found.new and not found.dropped:
             return
         name = found.measurement.name
-        for points in found.gone.values():
+        for points in found.gone:
             self._erase(found.measurement, points)
         with self._ledger.step():
             # Without a digest: should we die before they are sent, they count as changed.
@@ -198,43 +221,18 @@ class Findings:
             self.points += frame.height
         with self._ledger.step():
             self._ledger.set_findings(name, found.new)
-            self._ledger.drop_findings(name, [k for k in found.gone if k not in found.new])
+            self._ledger.drop_findings(name, found.dropped)
 
     # -- what is gone
 
-    def _erase(self, measurement: Measurement, points: list[tuple[int, dict[str, str]]]) -> None:
-        """Take points out of the target; runs of one series in one request."""
-        by_tags: dict[str, list[int]] = {}
-        for at, tags in points:
-            by_tags.setdefault(json.dumps(tags, sort_keys=True), []).append(at)
-        for text, times in by_tags.items():
-            tags = json.loads(text)
-            for at in sorted(times):
-                if not (self._deletes and self._delete(measurement, at, tags)):
-                    self._blank(measurement, at, tags)
-
-    def _delete(self, measurement: Measurement, at: int, tags: Mapping[str, str]) -> bool:
-        from influxdb_client.rest import ApiException
-
-        nanos = at * (1 if measurement.precision == "ns" else 1_000_000_000)
-        # An empty tag is none: the predicate has no word for that.
-        conditions = [f'_measurement="{measurement.name}"']
-        conditions += [f'{k}="{_quoted(v)}"' for k, v in tags.items() if v]
-        if any(not v for v in tags.values()):
-            return False
-        try:
-            self._writer.client.delete_api().delete(
-                _rfc3339(nanos), _rfc3339(nanos), " AND ".join(conditions),
-                bucket=self._writer.target.bucket, org=self._writer.target.org,
-            )  # fmt: skip
-        except ApiException as error:
-            if error.status in (404, 405, 501) or error.status == 400:
-                if error.status != 400:
-                    self._deletes = False
-                return False
-            log.warning("%s does not delete: status %s", self._writer.target.place, error.status)
-            return False
-        return True
+    def _erase(self, measurement: Measurement, gone: _Gone) -> None:
+        """Take points of a moment out of the target."""
+        nanos = gone.at * (1 if measurement.precision == "ns" else 1_000_000_000)
+        # All terms of a fit at once: the empty one is no tag, which a deletion has no word for.
+        if self._writer.erase(measurement.name, nanos, nanos, gone.tags):
+            return
+        for term in gone.terms:
+            self._blank(measurement, gone.at, gone.tags | ({} if term is None else {"term": term}))
 
     def _blank(self, measurement: Measurement, at: int, tags: Mapping[str, str]) -> None:
         when = pl.from_epoch(pl.Series(measurement.time, [at]), measurement.precision)
@@ -344,14 +342,14 @@ def _within(at: int, unit: int, since: datetime | None, until: datetime | None) 
     return (since is None or seconds >= since.timestamp()) and (until is None or seconds < until.timestamp())
 
 
+def _lost(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether a point would keep something that it has no more, were it only written over."""
+    if before["tags"] != now["tags"] or "values" not in before:
+        return True
+    had = dict(zip(before["terms"], before["values"], strict=True))
+    has = dict(zip(now["terms"], now["values"], strict=True))
+    return any(not set(fields) <= set(has.get(term, ())) for term, fields in had.items())
+
+
 def _digest(frame: pl.DataFrame) -> str:
     return hashlib.sha256(frame.write_csv().encode()).hexdigest()[:16]
-
-
-def _quoted(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"')
-
-
-def _rfc3339(nanos: int) -> str:
-    seconds, rest = divmod(nanos, 1_000_000_000)
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{rest:09d}Z"

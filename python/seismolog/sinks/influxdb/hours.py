@@ -6,7 +6,8 @@ that the target says what the store says:
 1. the members of the hour, which only grow (:mod:`~seismolog.sinks.influxdb.members`);
 2. the points of every bin that changed, each with all its fields;
 3. the roll-ups that such a bin lies in, once they are over;
-4. a point of zeros for every key that was sent for such a bin and is not in the store any more.
+4. a point of zeros for every key that was sent for such a bin and is not in the store any more;
+5. the deletion, before it is written again, of a point of which a field had a value and is null now.
 
 What is about to be sent is noted in the ledger first, then it is sent, then the ledger takes note that it was
 (:meth:`HourWriter.prepare`, :meth:`HourWriter.settle`). A crash between any two of these costs work, no truth.
@@ -27,10 +28,21 @@ from seismolog.sinks.influxdb import members
 from seismolog.sinks.influxdb.current import Hours, StoreHours
 from seismolog.sinks.influxdb.ledger import Ledger
 from seismolog.sinks.influxdb.measurements import CLIENT_TRAFFIC, OTHER, ROLLUPS, TRAFFIC, Measurement, render
-from seismolog.sinks.influxdb.points import HOUR, Reduced, bits, hour_of, reduce, rolled_up, vanished
+from seismolog.sinks.influxdb.points import (
+    HOUR,
+    Reduced,
+    bits,
+    hour_of,
+    known,
+    reduce,
+    rolled_up,
+    stale,
+    vanished,
+)
+from seismolog.sinks.influxdb.writer import Writer
 from seismolog.store.merge import StateMerger, core_merger
 
-__all__ = ["HourWriter", "Prepared", "bins_of"]
+__all__ = ["HourWriter", "Prepared", "Stale", "bins_of"]
 
 _HOUR = timedelta(hours=1)
 #: Later than any bin: everything is over.
@@ -45,15 +57,39 @@ _SHARE_OF_CLIENTS = 0.75
 
 
 @dataclass
+class Stale:
+    """Points of a series without a gap that are to be deleted before they are written."""
+
+    measurement: Measurement
+    tags: dict[str, str]
+    #: Seconds since 1970, both included.
+    first: int
+    last: int
+    #: In place of that, where the target cannot delete: 0 in the fields that are null.
+    blanks: list[bytes]
+
+
+@dataclass
 class Prepared:
     """What is to be sent, and what is to be noted when it was."""
 
+    stale: list[Stale] = field(default_factory=list)
     texts: list[bytes] = field(default_factory=list)
     points: int = 0
     zeros: int = 0
     hours: list[datetime] = field(default_factory=list)
     rollups: pl.DataFrame = field(default_factory=lambda: _no_rollups())
     stamps: dict[datetime, str] = field(default_factory=dict)
+
+    def send(self, writer: Writer) -> None:
+        """Send it; raises what the writer raises."""
+        blanks: list[bytes] = []
+        for one in self.stale:
+            nanos = 1_000_000_000
+            if not writer.erase(one.measurement.name, one.first * nanos, one.last * nanos, one.tags):
+                blanks += one.blanks
+        writer.write(self.texts)
+        writer.write(blanks)
 
 
 @dataclass
@@ -187,6 +223,8 @@ class HourWriter:
             minute = reduced if rows is not None else reduced.joined(bins)
             sent = {m.name: self._ledger.keys(whole, m) for m in _BASE}
             frames = [self._frames(minute, bins, sent, 1, "")]
+            zeros = {m.name: gone for m, _, gone, _ in frames[0]}
+            widths = [1]
             # Longer bins are made of those before them: an hour of six, not of sixty.
             parts = reduced
             for suffix, width in ROLLUPS.items():
@@ -198,9 +236,13 @@ class HourWriter:
                 parts = rolled_up(parts.joined(covered.unique()), width, self._merger)
                 if of_width.height:
                     frames.append(self._frames(parts.joined(of_width), of_width, sent, width, suffix))
-            self._note(minute, chosen, whole, waiting)
-        for measurement, points, zeros in [f for of_one_width in frames for f in of_one_width]:
-            self._render(made, measurement, points, zeros)
+                    widths.append(width)
+            self._note(minute, zeros, chosen, whole, waiting)
+        for (measurement, points, gone, old), width in (
+            (f, w) for of_one_width, w in zip(frames, widths, strict=True) for f in of_one_width
+        ):
+            self._render(made, measurement, points, gone)
+            made.stale += self._stale(measurement, old, width)
         return made
 
     def settle(self, made: Prepared) -> None:
@@ -289,12 +331,34 @@ class HourWriter:
 
     def _frames(
         self, now: Reduced, bins: pl.DataFrame, sent: dict[str, pl.DataFrame], width: int, suffix: str
-    ) -> list[tuple[Measurement, pl.DataFrame, pl.DataFrame]]:
+    ) -> list[tuple[Measurement, pl.DataFrame, pl.DataFrame, pl.DataFrame]]:
+        """Of each measurement: its points, those of zeros, and which of the former have lost a value."""
         found = []
         for base in _BASE:
             points = now.of(base).select(base.time, *base.tags, *base.fields)
             gone = vanished(sent[base.name], bins, points, base, width)
-            found.append((base.of_bins(suffix) if suffix else base, points, base.zeros(gone)))
+            old = stale(sent[base.name], points, base, width)
+            found.append((base.of_bins(suffix) if suffix else base, points, base.zeros(gone), old))
+        return found
+
+    def _stale(self, measurement: Measurement, points: pl.DataFrame, width: int) -> list[Stale]:
+        """These points as stretches of bins without a gap."""
+        found = []
+        written = self._written_as(points).sort(measurement.time)
+        for rows in written.partition_by(measurement.tags):
+            step = pl.col(measurement.time).diff().fill_null(timedelta()) > timedelta(minutes=width)
+            for run in rows.with_columns(step.cum_sum().alias("_run")).partition_by(
+                "_run", include_key=False
+            ):
+                first = run.row(0, named=True)
+                # As `render` spells them: what is null is written as a word.
+                tags = {t: "none" if first[t] is None else str(first[t]) for t in measurement.tags}
+                times = run[measurement.time].dt.epoch("s")
+                optional = [f for group in measurement.optional for f in group]
+                blank = run.select(measurement.time, *measurement.tags, pl.col(optional).fill_null(0))
+                found.append(
+                    Stale(measurement, tags, times[0], times[-1], render(blank, measurement, self._batch))
+                )
         return found
 
     def _render(
@@ -315,16 +379,25 @@ class HourWriter:
         return frame.with_columns(pl.col("client").replace(words))
 
     def _note(
-        self, minute: Reduced, chosen: pl.DataFrame, whole: list[datetime], waiting: pl.DataFrame
+        self,
+        minute: Reduced,
+        zeros: dict[str, pl.DataFrame],
+        chosen: pl.DataFrame,
+        whole: list[datetime],
+        waiting: pl.DataFrame,
     ) -> None:
         """Note in the ledger what is about to be sent."""
-        keys = [
-            minute.of(m)
-            .select(hour_of(), *m.tags, bits().alias("minutes"))
-            .group_by(HOUR, *m.tags)
-            .agg(pl.col("minutes").bitwise_or())
-            for m in _BASE
-        ]
+        keys = []
+        for m in _BASE:
+            valued = [
+                pl.when(pl.any_horizontal(pl.col(f).is_not_null() for f in group)).then(bits()).otherwise(0)
+                for group in m.optional
+            ]
+            columns = [hour_of(), *m.tags, bits().alias("minutes")]
+            columns += [v.alias(k) for v, k in zip(valued, known(m), strict=True)]
+            # A 0 is a value, too.
+            both = pl.concat([f.select(columns) for f in (minute.of(m), zeros[m.name])])
+            keys.append(both.group_by(HOUR, *m.tags).agg(pl.col("minutes", *known(m)).bitwise_or()))
         with self._ledger.step():
             self._ledger.sent(keys[0], keys[1], chosen, whole)
             self._ledger.add_pending(waiting)

@@ -1,6 +1,7 @@
 """What one target was sent, and what is still to do: one SQLite file in the state folder.
 
-- *hours*    the keys that were sent for each hour, with a bitmap of its minutes, and the members that were chosen. Written
+- *hours*    the keys that were sent for each hour, with bitmaps of its minutes (sent at all; with values of fields that
+             may be null), and the members that were chosen. Written
              before the points are, so that after a crash it names at least what the target has: what is gone from the
              store can be written as 0.
 - *pending*  roll-up bins that have changed and are to be written when they are over.
@@ -32,7 +33,7 @@ import polars as pl
 from seismolog.errors import SeismologError
 from seismolog.sinks.influxdb import members
 from seismolog.sinks.influxdb.measurements import CLIENT_TRAFFIC, TRAFFIC, Measurement
-from seismolog.sinks.influxdb.points import HOUR
+from seismolog.sinks.influxdb.points import HOUR, known
 
 __all__ = ["Ledger", "empty_keys"]
 
@@ -64,7 +65,11 @@ _HOUR = timedelta(hours=1)
 def empty_keys(measurement: Measurement) -> pl.DataFrame:
     """No keys of a measurement."""
     return pl.DataFrame(
-        schema={HOUR: _TIME, **dict.fromkeys(measurement.tags, pl.String()), "minutes": pl.Int64()}
+        schema={
+            HOUR: _TIME,
+            **dict.fromkeys(measurement.tags, pl.String()),
+            **dict.fromkeys(("minutes", *known(measurement)), pl.Int64()),
+        }
     )
 
 
@@ -170,9 +175,15 @@ class Ledger:
     # -- hours
 
     def keys(self, hours: Iterable[datetime], measurement: Measurement) -> pl.DataFrame:
-        """Keys that were sent in these hours: ``hour``, the tags, ``minutes``."""
+        """Keys that were sent in these hours: ``hour``, the tags, ``minutes``, and those of :func:`known`."""
         column = "clients" if measurement.name == CLIENT_TRAFFIC.name else "traffic"
-        return pl.concat([empty_keys(measurement), *self._blobs(hours, column)])
+        empty = empty_keys(measurement)
+        # A ledger of before these columns does not know of any value.
+        parts = [
+            f.with_columns(pl.lit(0, dtype=pl.Int64).alias(c) for c in empty.columns if c not in f.columns)
+            for f in self._blobs(hours, column)
+        ]
+        return pl.concat([empty, *(p.select(empty.columns) for p in parts)])
 
     def members(self, hours: Iterable[datetime]) -> pl.DataFrame:
         """Clients with series of their own in these hours."""
@@ -208,7 +219,7 @@ class Ledger:
 
     def _united(self, new: pl.DataFrame, hours: Sequence[datetime], measurement: Measurement) -> pl.DataFrame:
         both = pl.concat([self.keys(hours, measurement), new.select(empty_keys(measurement).columns)])
-        return both.group_by(HOUR, *measurement.tags).agg(pl.col("minutes").bitwise_or())
+        return both.group_by(HOUR, *measurement.tags).agg(pl.col("minutes", *known(measurement)).bitwise_or())
 
     def stamp(self, hour: datetime) -> str | None:
         """What the hour was made of when it was last written whole."""

@@ -42,8 +42,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds: to gather bins that close together; between looks at roll-ups, at the store, and at our own numbers.
 GATHER, ROLLUPS_EVERY, STORE_EVERY, NUMBERS_EVERY = 0.25, 5.0, 30.0, 10.0
-#: Seconds between two points of each reason why lines were not understood.
-REASONS_EVERY = 60.0
+#: Seconds between two points of each shape of lines that no dialect knows.
+SHAPES_EVERY = 60.0
 #: Seconds until a target that refuses us altogether, or a step that failed, is tried again.
 MENDED_AFTER = 30.0
 #: Closed bins of one step, and whole hours of one step.
@@ -98,7 +98,7 @@ class _Parts:
         self.findings: Findings = Findings(
             self.store, self.ledger, self.writer, pseudonyms=pseudonyms, batch=section.batch_points
         )
-        self.pipeline: Pipeline = Pipeline(self.target.instance)
+        self.pipeline: Pipeline = Pipeline(self.target.instance, pseudonyms=pseudonyms)
         self.series_age = section.series_age
         self.settings = export_settings(config)
         self.cursor: Cursor = running.bins.cursor(cursor_name(self.target))
@@ -137,7 +137,7 @@ class InfluxSink:
         self._numbers: dict[str, float] = {}
         self._failures = 0
         self._numbers_at = 0.0
-        self._reasons_at = 0.0
+        self._shapes_at = 0.0
         self._base: dict[str, float] = {}
 
     # -- as the daemon sees it
@@ -294,7 +294,7 @@ class InfluxSink:
                 .items()
             ):
                 made = parts.hour_writer.prepare_bins(parts.hours, part.select("bin_start", "server"))
-                parts.writer.write(made.texts)
+                made.send(parts.writer)
                 parts.hour_writer.settle(made)
         parts.cursor.advance(closed[-1].revision)
         self._waiting_since = began
@@ -318,7 +318,7 @@ class InfluxSink:
     def _due(self, parts: _Parts) -> None:
         made = parts.hour_writer.prepare_due(parts.hours)
         if made is not None:
-            parts.writer.write(made.texts)
+            made.send(parts.writer)
             parts.hour_writer.settle(made)
 
     def _store_changed(self, parts: _Parts) -> None:
@@ -345,7 +345,7 @@ class InfluxSink:
         made = parts.hour_writer.prepare_hours(
             source, wanted, stamps(parts.store.journal.entries(), wanted, parts.settings)
         )
-        parts.writer.write(made.texts)
+        made.send(parts.writer)
         parts.hour_writer.settle(made)
 
     def _outage(self, parts: _Parts) -> None:
@@ -362,9 +362,9 @@ class InfluxSink:
         metrics = self._running.metrics()
         parts.pipeline.take(metrics)
         texts = parts.pipeline.texts(parts.target.batch_points)
-        if self._numbers_at >= self._reasons_at + REASONS_EVERY:
-            self._reasons_at = self._numbers_at
-            texts += parts.pipeline.shapes(unmatched_reasons(metrics))
+        if self._numbers_at >= self._shapes_at + SHAPES_EVERY and (shapes := self._running.shapes()):
+            self._shapes_at = self._numbers_at
+            texts += parts.pipeline.shapes(shapes)
         parts.writer.write(texts)
         parts.pipeline.sent()
 
@@ -394,16 +394,6 @@ class InfluxSink:
         found["seismolog_influxdb_revision"] = parts.cursor.position
         found["seismolog_influxdb_ok"] = int(written.trouble is None)
         self._numbers = found
-
-
-def unmatched_reasons(metrics: Mapping[str, float]) -> list[tuple[str, int]]:
-    """Why lines were not understood, and how many of them, as the engine counts them."""
-    found = []
-    for name, value in metrics.items():
-        family, _, labels = name.partition("{")
-        if family == "seismolog_unmatched_reason_total" and value:
-            found.append((labels.partition('="')[2].removesuffix('"}'), int(value)))
-    return sorted(found)
 
 
 def cursor_name(target: Target) -> str:

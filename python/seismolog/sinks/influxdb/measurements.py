@@ -3,11 +3,14 @@
 Dashboards, alerts and this exporter agree on what stands here. A null tag is written as ``none`` (a query type
 where there is none), an empty one is left out; a null field is left out. Integers stay integers: InfluxDB gives a
 field the type of its first point, for good.
+
+A field that is left out keeps the value that InfluxDB has: points of one time and series are merged. So where a field
+had a value and is null now, the point is deleted before it is written again (:attr:`Measurement.optional`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import polars as pl
@@ -52,6 +55,8 @@ class Measurement:
         The column of its times.
     precision
         In which unit times are sent.
+    optional
+        Fields that may be null, in groups that are read from one state and are null together.
     """
 
     name: str
@@ -59,10 +64,11 @@ class Measurement:
     fields: dict[str, pl.DataType]
     time: str = "bin_start"
     precision: Literal["s", "ns"] = "s"
+    optional: tuple[tuple[str, ...], ...] = ()
 
     def of_bins(self, suffix: str) -> Measurement:
         """The same of longer bins: ``traffic_10m``."""
-        return Measurement(f"{self.name}_{suffix}", self.tags, self.fields, self.time, self.precision)
+        return replace(self, name=f"{self.name}_{suffix}")
 
     def zeros(self, keys: pl.DataFrame) -> pl.DataFrame:
         """Points of these keys and times in which every field is 0."""
@@ -85,12 +91,14 @@ TRAFFIC = Measurement(
         "name_entropy": _FLOAT,
         "top_name_share": _FLOAT,
     },
+    optional=(("distinct_clients", "client_entropy"), ("distinct_names", "name_entropy", "top_name_share")),
 )
 
 CLIENT_TRAFFIC = Measurement(
     "client_traffic",
     ("server", "kind", "client"),
     {"count": _INT, **dict.fromkeys(QTYPES, _INT), "distinct_names": _INT},
+    optional=(("distinct_names",),),
 )
 
 MODEL = Measurement(

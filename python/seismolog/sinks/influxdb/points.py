@@ -23,7 +23,18 @@ from seismolog.sinks.influxdb.measurements import CLIENT_TRAFFIC, OTHER, TRAFFIC
 from seismolog.store.merge import StateMerger, combine, core_merger
 from seismolog.store.schema import QTYPES, TABLES
 
-__all__ = ["HOUR", "Reduced", "bits", "hour_of", "reduce", "rolled_up", "spelled", "vanished"]
+__all__ = [
+    "HOUR",
+    "Reduced",
+    "bits",
+    "hour_of",
+    "known",
+    "reduce",
+    "rolled_up",
+    "spelled",
+    "stale",
+    "vanished",
+]
 
 #: Columns of the hour's keys in a ledger, whichever measurement they are of.
 HOUR = "hour"
@@ -98,7 +109,8 @@ def _names_of(rest: pl.DataFrame, merger: StateMerger) -> pl.DataFrame:
     The same as :func:`seismolog.store.merge.combine` says, in half the time: nearly every row is one of many here.
     """
     # Most bins of most kinds have no names at all (mail): nothing is to be merged there.
-    known = rest.filter(pl.col("name_state").is_not_null() | (pl.col("distinct_names").fill_null(0) > 0))
+    # A client's number is null only where it is not known.
+    known = rest.filter(pl.col("name_state").is_not_null() | (pl.col("distinct_names").fill_null(1) > 0))
     groups = known.select(_BIN).unique().with_row_index("_group")
     rows = known.join(groups, on=_BIN, how="left").select("_group", "name_state")
     lost = rows.filter(pl.col("name_state").is_null()).select("_group").unique()
@@ -148,10 +160,25 @@ def _lost(names: pl.DataFrame) -> pl.Expr:
 def rolled_up(reduced: Reduced, minutes: int, merger: StateMerger = core_merger) -> Reduced:
     """Longer bins: counts added, states merged, numbers read from what was merged."""
     floor = pl.col("bin_start").dt.truncate(f"{minutes}m")
+    # What is not known of a shorter bin is not known of the longer one: `combine` tells that by a number without state.
+    stateless = pl.when(pl.col("name_state").is_null())
+    names = stateless.then(pl.col("distinct_names").fill_null(1)).otherwise("distinct_names")
     return Reduced(
         combine(reduced.traffic.with_columns(floor), TABLES["traffic"], merger=merger),
-        combine(reduced.clients.with_columns(floor), TABLES["client_traffic"], merger=merger),
+        # Single bins become longer ones as they are, so their numbers are put back.
+        _unknown_again(
+            combine(
+                reduced.clients.with_columns(floor, distinct_names=names),
+                TABLES["client_traffic"],
+                merger=merger,
+            )
+        ),
     )
+
+
+def _unknown_again(clients: pl.DataFrame) -> pl.DataFrame:
+    lost = pl.col("name_state").is_null() & (pl.col("distinct_names") > 0)
+    return clients.with_columns(pl.when(lost).then(None).otherwise("distinct_names").alias("distinct_names"))
 
 
 def vanished(
@@ -180,6 +207,41 @@ def vanished(
         .select("bin_start", *tags)
     )
     return sent.join(now, on=["bin_start", *tags], how="anti", nulls_equal=True)
+
+
+def known(measurement: Measurement) -> list[str]:
+    """Columns of a ledger's keys: the minutes in which the optional fields of each group had values."""
+    return [f"known_{at}" for at in range(len(measurement.optional))]
+
+
+def stale(ledger: pl.DataFrame, points: pl.DataFrame, measurement: Measurement, width: int) -> pl.DataFrame:
+    """Points of which a field is null that had, or may have had, a value when the point was sent before.
+
+    Of a longer bin it is said as soon as one of its minutes had a value: a point may then be deleted for nothing, none
+    that ought to be is left.
+
+    Parameters
+    ----------
+    ledger
+        Keys that were sent before, with the columns of :func:`known`.
+    points
+        The points that are to be written.
+    width
+        Minutes of a bin.
+    """
+    null = [pl.any_horizontal(pl.col(f).is_null() for f in group) for group in measurement.optional]
+    some = points.filter(pl.any_horizontal(null))
+    if some.is_empty() or ledger.is_empty():
+        return points.clear()
+    on = [HOUR, *measurement.tags]
+    sent = ledger.select(*on, *known(measurement))
+    had = [(pl.col(k) & pl.col("_mask")) != 0 for k in known(measurement)]
+    return (
+        some.with_columns(hour_of(measurement.time), bits(width).alias("_mask"))
+        .join(sent, on=on, how="inner", nulls_equal=True)
+        .filter(pl.any_horizontal(n & h for n, h in zip(null, had, strict=True)))
+        .select(points.columns)
+    )
 
 
 def spelled(reduced: Reduced) -> dict[str, pl.DataFrame]:

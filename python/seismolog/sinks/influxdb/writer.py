@@ -12,6 +12,9 @@ a timeout, or 413                         besides, ask less at once: half of the
 401, 403, 404 and whatever else           :class:`MisplacedError`: a person must mend it
 ========================================  ==========================================================================
 
+Points that must go are deleted by the same rules (:meth:`Writer.erase`); a target without such a call is told from one
+that is away.
+
 A request that timed out may have been carried out: sending it again changes nothing, because points are absolute.
 
 Limits: one request at a time. Halving is bounded (:data:`MOST_HALVINGS` requests for one text); past it a whole part
@@ -24,8 +27,9 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -82,6 +86,14 @@ class _TooMuch(Exception):  # noqa: N818
     """The request is too large, or took too long."""
 
 
+class _Undeletable(Exception):  # noqa: N818
+    """The target has no call that deletes, or not this."""
+
+    def __init__(self, ever: bool) -> None:
+        super().__init__()
+        self.ever = ever
+
+
 class Writer:
     """Writes line protocol to a target.
 
@@ -115,6 +127,7 @@ class Writer:
         self._patience = patience
         self._waiting = waiting
         self._most = target.batch_points
+        self._deletes = True
         self._client: Any = None
         self._api: Any = None
 
@@ -246,21 +259,79 @@ class Writer:
         self.written.refused += number
         self._aside.add(reason, lines)
 
+    # -- deleting
+
+    def erase(self, measurement: str, first: int, last: int, tags: Mapping[str, str]) -> bool:
+        """Delete the points of a series, or of all that have these tags, from one moment to another.
+
+        Parameters
+        ----------
+        measurement, tags
+            Whose; a tag without a value cannot be asked for and is left out.
+        first, last
+            Nanoseconds since 1970, both included.
+
+        Returns
+        -------
+        bool
+            Whether they are gone. A target that cannot delete (InfluxDB 1.8 and 3 have no such call) says False.
+
+        Raises
+        ------
+        ServiceError
+            As :meth:`write`.
+        """
+        if not self._deletes:
+            return False
+        conditions = [f'_measurement="{_quoted(measurement)}"']
+        conditions += [f'{k}="{_quoted(v)}"' for k, v in tags.items() if v]
+
+        def delete() -> None:
+            from influxdb_client.rest import ApiException
+
+            try:
+                self._client.delete_api().delete(
+                    _rfc3339(first), _rfc3339(last), " AND ".join(conditions),
+                    bucket=self.target.bucket, org=self.target.org,
+                )  # fmt: skip
+            except ApiException as error:
+                if error.status in (400, 404, 405, 501):
+                    raise _Undeletable(error.status != 400) from None
+                raise
+
+        try:
+            self._until_answered(delete, 0)
+        except _Undeletable as error:
+            self._deletes = not error.ever
+            return False
+        return True
+
     # -- one request, until there is an answer
 
     def _send(self, text: bytes, precision: str) -> None:
         """Send until the server takes or refuses it."""
+        points = text.count(b"\n")
+
+        def write() -> None:
+            self._api.write(self.target.bucket, self.target.org, text, write_precision=precision)
+
+        self._until_answered(write, points)
+        self.written.points += points
+        self.written.bytes += len(text)
+
+    def _until_answered(self, request: Callable[[], None], points: int) -> None:
+        """Make a request of so many points until it is carried out or refused."""
         began = time.monotonic()
         pause = FIRST_PAUSE
         while True:
             if self._stop.is_set():
                 raise StoppedError("the exporter is stopping")
-            asked, why, slow = self._try(text, precision)
+            asked, why, slow = self._try(request)
             if why is None:
                 return
             self.written.errors += 1
             self._trouble(why)
-            if slow and text.count(b"\n") > FEWEST_POINTS:
+            if slow and points > FEWEST_POINTS:
                 self.written.retries += 1
                 raise _TooMuch
             wait = max(asked, pause * random.uniform(0.5, 1.0))
@@ -281,15 +352,15 @@ class Writer:
             if self._stop.wait(min(left, 10.0)):
                 raise StoppedError("the exporter is stopping")
 
-    def _try(self, text: bytes, precision: str) -> tuple[float, str | None, bool]:
+    def _try(self, request: Callable[[], None]) -> tuple[float, str | None, bool]:
         """One request: (seconds that the server asks us to wait, why it failed or None, whether it was too slow)."""
         import urllib3.exceptions
         from influxdb_client.rest import ApiException
 
         began = time.monotonic()
-        api = self._connected()
+        self._connected()
         try:
-            api.write(self.target.bucket, self.target.org, text, write_precision=precision)
+            request()
         except ApiException as error:
             return self._answered(error)
         except urllib3.exceptions.LocationParseError as error:
@@ -304,8 +375,6 @@ class Writer:
         finally:
             self.written.requests += 1
             self.written.seconds += time.monotonic() - began
-        self.written.points += text.count(b"\n")
-        self.written.bytes += len(text)
         self._recovered()
         return 0.0, None, False
 
@@ -386,3 +455,12 @@ def _parts(text: bytes, lines: int) -> list[bytes]:
     """Parts of at most so many lines."""
     whole = text.splitlines(keepends=True)
     return [b"".join(whole[i : i + lines]) for i in range(0, len(whole), lines)]
+
+
+def _quoted(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _rfc3339(nanos: int) -> str:
+    seconds, rest = divmod(nanos, 1_000_000_000)
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{rest:09d}Z"
