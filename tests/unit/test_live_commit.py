@@ -169,6 +169,21 @@ def test_what_closes_is_committed_and_released(store: Store, engine: FakeEngine,
     assert not thread.alive
 
 
+def test_who_cannot_wait_has_what_closed_committed_at_once(
+    store: Store, engine: FakeEngine, bins: ClosedBins
+) -> None:
+    thread = Committer(store, "live-a", bins, CommitSettings(interval=3600.0))
+    assert not thread.flush(0.1)  # it does not run yet
+    thread.start()
+    for n in range(3):
+        engine.put(live_frames(day(n), 10 * n + 10))
+        assert thread.flush(30)
+        assert engine.released == 10 * n + 10
+    assert thread.flush(30)  # nothing new has closed
+    assert thread.stop(10)
+    assert not thread.flush(0.1)
+
+
 def test_a_late_set_is_added_and_replaces_nothing(store: Store, engine: FakeEngine, bins: ClosedBins) -> None:
     thread = Committer(store, "live-a", bins, fast())
     thread.start()

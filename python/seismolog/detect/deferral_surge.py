@@ -50,7 +50,7 @@ class Settings(base.Settings):
     factor: float = Field(
         default=3.0, gt=1, description="Multiple of the deferrals that are usual for this N_to."
     )
-    climb: float = Field(default=1.2, gt=0, description="Multiple of the N_from that was to be expected.")
+    climb: float = Field(default=1.3, gt=0, description="Multiple of the N_from that was to be expected.")
     p_value: float = Field(default=1e-3, gt=0, lt=1, description="Chance of a false surge a day.")
     bins: int = Field(default=4, ge=1, description="Bins of ten minutes in a row.")
 
@@ -101,7 +101,8 @@ def _surges(
             before = accepted[max(0, low - 18) : max(0, low - 1)]
             should = np.full(len(accepted), max(float(before.mean()) if len(before) else 0.0, 0.5))
         else:
-            should = expected
+            # A day has a level of its own, above or below those before it.
+            should = expected * _level(accepted, expected, low)
         if accepted[low:high].sum() < settings.climb * should[low:high].sum():
             continue
         weak = (deferred >= 1.6 * mean + 2) & (now > ratio)
@@ -149,6 +150,16 @@ def _surges(
             )
         )
     return found
+
+
+def _level(accepted: Floats, expected: Floats, low: int) -> float:
+    """How much more mail the twelve hours before a bin brought than was expected, between a half and twice as much."""
+    before = slice(max(0, low - 72), max(0, low - 3))
+    due = float(expected[before].sum())
+    # A few bins of the night say little: half a day's mail at its least.
+    if before.stop - before.start < 18 or due < 100:
+        return 1.0
+    return min(max(float(accepted[before].sum()) / due, 0.5), 2.0)
 
 
 def _usual(

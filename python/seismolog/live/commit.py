@@ -1,8 +1,8 @@
 """Closed bins into the store, in a thread of its own.
 
 At most every ``[store] commit_interval`` the thread takes what has closed since, and commits it in one step over
-all tables (:class:`~seismolog.store.LiveWriter`); more than ``[store] commit_rows`` in several. Reception never
-waits for it: the log of closed bins lies between.
+all tables (:class:`~seismolog.store.LiveWriter`); more than ``[store] commit_rows`` in several; and at once where somebody
+needs it (:meth:`Committer.flush`). Reception never waits for it: the log of closed bins lies between.
 
 A store that cannot be written (a full disk, another process that holds its lock for long, a bucket that is
 away) is tried again, after 1 s, 2 s, … a minute; the error is told once, and its end too. After a restart the
@@ -97,6 +97,10 @@ class Committer:
         self._cursor: Cursor | None = None
         self._wake = threading.Event()
         self._stopping = threading.Event()
+        #: Stopping, or somebody waits: the interval is not waited for.
+        self._urgent = threading.Event()
+        self._flushed = threading.Condition()
+        self._asked = self._done = 0
         self._abandon = threading.Event()
         self._waiting_since: float | None = None
         self._last_upkeep = time.monotonic()
@@ -112,6 +116,17 @@ class Committer:
             self._waiting_since = time.monotonic()
         self._wake.set()
 
+    def flush(self, timeout: float) -> bool:
+        """Wait until what has closed up to now is in the store; False where that takes longer, or cannot be."""
+        with self._flushed:
+            self._asked += 1
+            asked = self._asked
+            self._urgent.set()
+            self._wake.set()
+            return (
+                self._flushed.wait_for(lambda: self._done >= asked or not self.alive, timeout) and self.alive
+            )
+
     @property
     def alive(self) -> bool:
         """Whether the thread runs."""
@@ -126,6 +141,7 @@ class Committer:
     def stop(self, timeout: float) -> bool:
         """Commit what has closed and end; False where that did not come about in time."""
         self._stopping.set()
+        self._urgent.set()
         self._wake.set()
         self._thread.join(timeout)
         self._abandon.set()
@@ -138,14 +154,22 @@ class Committer:
             stopping = self._stopping.is_set()
             try:
                 if not stopping:
-                    self._wake.wait(min(self.settings.interval, 5.0) if self._cursor else 0.0)
+                    if not self._urgent.is_set():
+                        self._wake.wait(min(self.settings.interval, 5.0) if self._cursor else 0.0)
                     left = last + self.settings.interval - time.monotonic()
                     if left > 0 and self._cursor is not None:
-                        self._stopping.wait(left)
+                        self._urgent.wait(left)
                     stopping = self._stopping.is_set()
+                    if not stopping:
+                        self._urgent.clear()
                 began = time.monotonic()
+                with self._flushed:
+                    asked = self._asked
                 if self._commit_all():
                     last = began
+                with self._flushed:
+                    self._done = asked
+                    self._flushed.notify_all()
                 if not stopping:
                     self._upkeep()
                 self._recovered()

@@ -229,7 +229,12 @@ class Daemon:
             committed=self._committed,
         )
         running = Running(
-            self._bins, lambda: Store(url), self.state, self.numbers, self.engine.unmatched_shapes
+            self._bins,
+            lambda: Store(url),
+            self.state,
+            self.numbers,
+            self.engine.unmatched_shapes,
+            self._committer.flush,
         )
         # Sinks first: what the store has taken is released unless a sink's cursor still needs it.
         for sink in make_sinks(config):

@@ -39,6 +39,8 @@ class Running:
     metrics: Callable[[], Mapping[str, float]]
     #: The most frequent shapes of lines that no dialect knows, with how many there were since the start.
     shapes: Callable[[], Sequence[tuple[str, int]]] = tuple
+    #: Waits, so many seconds at most, until what has closed is in the store.
+    flush: Callable[[float], bool] = lambda _timeout: True
 
 
 class Sink(Protocol):

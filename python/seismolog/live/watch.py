@@ -9,8 +9,8 @@ A look is one thread's work and holds nobody up: reception and counting run with
 store from a thread of their own. Grafana is asked from a thread of its own too; what it does not take is tried again at
 the next look, since annotations are made to equal the store.
 
-Limits: detectors see what is in the store, so a look waits for the commit after the bins have closed (at most [store]
-`commit_interval`). Lines of the past that come in late are looked at by `seismolog detect`, not here.
+Limits: detectors see what is in the store, so a look has the bins that have closed committed first. Lines of the past that
+come in late are looked at by `seismolog detect`, not here.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ STEP = timedelta(minutes=10)
 HOURLY = ("client_domain", "client_names", "ptr_target", "drop_target", "account_activity")
 #: After the lateness, until the bins of an idle server have closed too.
 SETTLED = timedelta(seconds=2)
-#: How long a look waits for the commit of its bins; an idle site has none.
+#: How long a look waits for the commit of its bins; what a store that is away lacks is looked at later.
 COMMIT_PATIENCE = 15.0
 #: How far back Grafana's annotations are held to the store.
 ANNOTATED = timedelta(days=2)
@@ -68,7 +68,6 @@ class Watcher:
         self._config = config
         self._running: Running | None = None
         self._stopping = threading.Event()
-        self._committed = threading.Event()
         self._reloaded = threading.Event()
         self._thread = threading.Thread(target=self._run, name="detectors", daemon=True)
         self._notifier: Notifier | None = None
@@ -92,9 +91,7 @@ class Watcher:
         self._thread.start()
 
     def nudge(self, revisions: Sequence[int]) -> None:
-        """Bins have closed, or ([]) were committed."""
-        if not revisions:
-            self._committed.set()
+        """Bins have closed, or ([]) were committed: a look begins by the clock, and asks for the commit itself."""
 
     def reload(self, config: Config) -> None:
         """Take new settings at the next look."""
@@ -118,7 +115,6 @@ class Watcher:
     def stop(self, timeout: float) -> None:
         """End; a look under way is left, and made again at the next start."""
         self._stopping.set()
-        self._committed.set()
         self._thread.join(timeout / 2)
         if self._notifier is not None:
             self._notifier.stop(timeout / 2)
@@ -132,8 +128,7 @@ class Watcher:
             until = due(looked, datetime.now(UTC), self._config.listen.lateness)
             if until is None:
                 continue
-            self._committed.clear()
-            self._committed.wait(COMMIT_PATIENCE)
+            self._running.flush(COMMIT_PATIENCE)
             if self._stopping.is_set():
                 return
             try:
