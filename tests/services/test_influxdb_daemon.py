@@ -98,7 +98,7 @@ def same_clients(bucket: Bucket, folder: Path, over: datetime | None = None) -> 
         frame = stored(folder, width, "client_traffic", over)
         want = {
             (int(r["bin_start"].timestamp()), r["server"], r["kind"], r["client"]): [
-                r[f] for f in CLIENT_TRAFFIC.fields
+                r[f] if f == "count" or r["kind"].startswith("dns_") else None for f in CLIENT_TRAFFIC.fields
             ]
             for r in frame.iter_rows(named=True)
         }

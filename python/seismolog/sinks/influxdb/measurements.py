@@ -72,11 +72,11 @@ class Measurement:
 
     def zeros(self, keys: pl.DataFrame) -> pl.DataFrame:
         """Points of these keys and times in which every field is 0."""
-        return keys.select(
-            self.time,
-            *self.tags,
-            *(pl.lit(0, dtype=t).alias(n) for n, t in self.fields.items()),
-        )
+        zeros = {n: pl.lit(0, dtype=t) for n, t in self.fields.items()}
+        if "client" in self.tags:
+            of_queries = pl.col("kind").str.starts_with("dns_")
+            zeros |= {n: pl.when(of_queries).then(z) for n, z in zeros.items() if n != "count"}
+        return keys.select(self.time, *self.tags, *(z.alias(n) for n, z in zeros.items()))
 
 
 TRAFFIC = Measurement(
@@ -94,6 +94,7 @@ TRAFFIC = Measurement(
     optional=(("distinct_clients", "client_entropy"), ("distinct_names", "name_entropy", "top_name_share")),
 )
 
+#: Every field but the count is of DNS queries only.
 CLIENT_TRAFFIC = Measurement(
     "client_traffic",
     ("server", "kind", "client"),

@@ -91,16 +91,23 @@ def reduce(
         ``hour``, ``server``, ``kind``, ``client``.
     """
     on = [HOUR, "server", "kind", "client"]
-    marked = (
-        clients.select(_CLIENT_COLUMNS)
-        .with_columns(hour_of())
-        .join(members.select(*on, pl.lit(True).alias("_own")), on=on, how="left")
-        .drop(HOUR)
+    # The keys alone are joined: states are most of the bytes, and are taken once, by those who need them.
+    marked = clients.select(hour_of(), *on[1:]).join(
+        members.select(*on, pl.lit(True).alias("_own")), on=on, how="left", maintain_order="left"
     )
-    own = marked.filter(pl.col("_own").is_not_null()).drop("_own")
-    rest = marked.filter(pl.col("_own").is_null()).select(*_BIN, "distinct_names", "name_state")
+    is_own = marked["_own"].is_not_null()
+    own = clients.select(_CLIENT_COLUMNS).filter(is_own)
+    rest = clients.select(*_BIN, "distinct_names", "name_state").filter(~is_own)
     other = _others(traffic, own, _names_of(rest, merger))
-    return Reduced(traffic, pl.concat([own, other.select(own.columns).cast(own.schema)]))
+    return Reduced(traffic, _asked(pl.concat([own, other.select(own.columns).cast(own.schema)])))
+
+
+def _asked(clients: pl.DataFrame) -> pl.DataFrame:
+    """Query types and names are told of queries only: a field costs InfluxDB nearly what a point does."""
+    of_queries = pl.col("kind").str.starts_with("dns_")
+    return clients.with_columns(
+        pl.when(of_queries).then(n).otherwise(None).alias(n) for n in (*QTYPES, "distinct_names")
+    )
 
 
 def _names_of(rest: pl.DataFrame, merger: StateMerger) -> pl.DataFrame:
@@ -112,9 +119,11 @@ def _names_of(rest: pl.DataFrame, merger: StateMerger) -> pl.DataFrame:
     # A client's number is null only where it is not known.
     known = rest.filter(pl.col("name_state").is_not_null() | (pl.col("distinct_names").fill_null(1) > 0))
     groups = known.select(_BIN).unique().with_row_index("_group")
-    rows = known.join(groups, on=_BIN, how="left").select("_group", "name_state")
-    lost = rows.filter(pl.col("name_state").is_null()).select("_group").unique()
-    rows = rows.join(lost, on="_group", how="anti")
+    numbers = known.select(_BIN).join(groups, on=_BIN, how="left", maintain_order="left")["_group"]
+    rows = known.select(numbers, "name_state")
+    if rows["name_state"].null_count():
+        lost = rows.filter(pl.col("name_state").is_null()).select("_group").unique()
+        rows = rows.join(lost, on="_group", how="anti")
     schema = pl.Schema({"group": pl.UInt32(), "state": pl.Binary(), "distinct": pl.Int32()})
     merged = pl.DataFrame(schema=schema)
     if rows.height:
