@@ -20,6 +20,7 @@ from seismolog.sinks.grafana.panels import COLORS, DATASOURCE
 from seismolog.sinks.grafana.provisioning import Place
 from seismolog.sinks.influxdb import measurements as written
 from seismolog.sinks.influxdb import pipeline as numbers
+from tests.services.influxql_frames import duration
 
 ROOT = Path(__file__).parents[2]
 BOARDS = {board.name: board.json() for board in dashboards()}
@@ -96,9 +97,17 @@ def test_uids_are_stable_and_short_enough() -> None:
 @pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
 def test_every_dashboard_carries_all_variables_and_links_to_the_others(board: dict[str, Any]) -> None:
     assert tuple(v["name"] for v in board["templating"]["list"]) == VARIABLES
-    (link,) = board["links"]
+    link, *spans = board["links"]
     assert link["keepTime"] and link["includeVars"] and link["tags"] == board["tags"] == [TAG]
     shown = {v["name"] for v in board["templating"]["list"] if v["hide"] == 0}
+    # Links to other stretches set the bin that suits them, and keep every other choice.
+    assert bool(spans) == ("bin" in shown)
+    for span in spans:
+        back, table = re.search(r"from=now-(\w+)&to=now&var-bin=(\w+)&", span["url"]).groups()
+        length = next(k for k, v in BINS.items() if v == table)
+        assert 100 <= duration(back) / duration(length) <= 2500
+        assert span["url"].startswith(f"/d/{board['uid']}?")
+        assert set(re.findall(r"\$\{(\w+):queryparam\}", span["url"])) == {*VARIABLES} - {"bin"}
     queries = json.dumps([p.get("targets", []) for p in panels(board)])
     for variable in VARIABLES:
         used = f"${{{variable}:" in queries
@@ -203,7 +212,7 @@ def test_a_query_is_influxql_with_chosen_fill(
     query = target["query"]
     assert target["rawQuery"] is True and target["resultFormat"] in ("time_series", "table")
     assert ("fill(" in query) == ("GROUP BY time(" in query)
-    assert any(time in query for time in ("$timeFilter", "now()", "${__from}ms"))
+    assert any(time in query for time in ("$timeFilter", "now()", "${__from}ms", "${__to}ms"))
     # Variables always with a format: what a bare one becomes depends on Grafana's version.
     assert not re.search(r"\$(?!\{|timeFilter|__interval|\)|/)\w", query.replace(")$", ""))
     for inner in re.findall(r"\$\{(.*?)\}", query):

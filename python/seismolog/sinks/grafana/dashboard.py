@@ -23,7 +23,17 @@ if TYPE_CHECKING:
 
     from seismolog.sinks.grafana.panels import Panel, Row
 
-__all__ = ["DEFAULT_BIN", "INCIDENTS", "NOW_DELAY", "SCHEMA_VERSION", "TAG", "VARIABLES", "Dashboard", "uid"]
+__all__ = [
+    "DEFAULT_BIN",
+    "INCIDENTS",
+    "NOW_DELAY",
+    "SCHEMA_VERSION",
+    "SPANS",
+    "TAG",
+    "VARIABLES",
+    "Dashboard",
+    "uid",
+]
 
 Json = dict[str, Any]
 
@@ -37,6 +47,15 @@ DEFAULT_BIN = "10m"
 NOW_DELAY = "3m"
 
 VARIABLES = ("server", "client", "bin", "query_type")
+
+#: Stretches of time with the bin that suits them: a thousand points or two a curve. Grafana cannot choose a measurement
+#: by the time range, so links set both at once.
+SPANS = {
+    "3 hours": ("3h", "1m"),
+    "24 hours": ("24h", "10m"),
+    "7 days": ("7d", "10m"),
+    "90 days": ("90d", "1h"),
+}
 
 
 def uid(name: str) -> str:
@@ -104,7 +123,8 @@ def _variables(used: Sequence[str], every_client: bool) -> list[Json]:
             "type": "custom",
             "name": "bin",
             "label": "Bin",
-            "description": "Length of the bins: 1m for hours, 10m for days, 1h for months.",
+            "description": "Length of the bins: 1m for hours, 10m for days, 1h for months. The links “3 hours” to “90 "
+            "days” above set it with the time range.",
             "query": ", ".join(f"{length} : {table}" for length, table in BINS.items()),
             "multi": False,
             "includeAll": False,
@@ -247,6 +267,25 @@ class Dashboard:
                 y = end
         return made
 
+    def _spans(self) -> list[Json]:
+        """Links to this dashboard over other stretches, with the bin that suits them and the same other choices."""
+        kept = "&".join(f"${{{v}:queryparam}}" for v in VARIABLES if v != "bin")
+        return [
+            {
+                "type": "link",
+                "title": title,
+                "tags": [],
+                "asDropdown": False,
+                "icon": "dashboard",
+                "includeVars": False,
+                "keepTime": False,
+                "targetBlank": False,
+                "tooltip": f"The last {title} in bins of {length}",
+                "url": f"/d/{self.uid}?from=now-{back}&to=now&var-bin={BINS[length]}&{kept}",
+            }
+            for title, (back, length) in SPANS.items()
+        ]
+
     def json(self) -> Json:
         """The dashboard as Grafana stores it."""
         return {
@@ -279,7 +318,8 @@ class Dashboard:
                     "targetBlank": False,
                     "tooltip": "The other dashboards, with the same time range and the same choices",
                     "url": "",
-                }
+                },
+                *(self._spans() if "bin" in self.uses else ()),
             ],
             "panels": self._panels(),
         }

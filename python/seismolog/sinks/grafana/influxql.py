@@ -18,6 +18,8 @@ __all__ = [
     "BIN",
     "BIN_TABLE",
     "CLIENT_TABLE",
+    "NEWEST",
+    "NEWEST_WEEK_BEFORE",
     "SERVER",
     "WEEK_BEFORE",
     "Select",
@@ -41,6 +43,9 @@ CLIENT_TABLE = "client_${bin:raw}"
 
 #: The same range a week before; dashboards only, as it needs the range in milliseconds.
 WEEK_BEFORE = "time >= ${__from}ms - 7d AND time <= ${__to}ms - 7d"
+#: The end of the range, and the same a week before: for the newest bin, which needs no look at months.
+NEWEST = "time > ${__to}ms - 6h AND time <= ${__to}ms"
+NEWEST_WEEK_BEFORE = "time > ${__to}ms - 7d - 6h AND time <= ${__to}ms - 7d"
 
 
 def name(identifier: str) -> str:

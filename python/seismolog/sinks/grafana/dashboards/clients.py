@@ -24,6 +24,13 @@ def _by_client(*, where: tuple[str, ...] = ()) -> Select:
     )
 
 
+def _by_type() -> Select:
+    """Queries of the chosen clients together, by type; through a subquery as in `parts.queries`."""
+    inner = Select(", ".join(f'"{q}"' for q in QTYPES), CLIENT_TABLE, (QUERY, client_filter(), SERVER))
+    sums = ", ".join(f'sum("{q}") AS "{q.upper()}"' for q in QTYPES)
+    return Select(sums, (inner,), every=BIN, fill="null")
+
+
 def _selected(fields: str, *, by: tuple[str, ...] = (), tail: str = "") -> Select:
     return Select(
         fields, CLIENT_TABLE, (QUERY, client_filter(), SERVER), every=BIN, by=by, fill="null", tail=tail
@@ -135,9 +142,7 @@ def build() -> Dashboard:
                         "a client that is no mail server, or many PTR: look at its incidents, which are drawn into the "
                         f"picture. {parts.PER_BIN} {parts.GAPS}",
                         targets=[
-                            Target(
-                                _selected(", ".join(f'sum("{q}") AS "{q.upper()}"' for q in QTYPES)), alias="$col"
-                            )
+                            Target(_by_type(), alias="$col")
                         ],
                         minimum=0,
                         stacked=True,

@@ -7,6 +7,8 @@ from seismolog.sinks.grafana.dashboards import parts
 from seismolog.sinks.grafana.dashboards.pipeline import lag, lines_a_second, matched_share, writes
 from seismolog.sinks.grafana.influxql import (
     BIN_TABLE,
+    NEWEST,
+    NEWEST_WEEK_BEFORE,
     SERVER,
     WEEK_BEFORE,
     Select,
@@ -48,11 +50,12 @@ def _change(kind: str) -> Select:
 def _now(kind: str, title: str, letter: str) -> Stat:
     return Stat(
         title=f"{title} ({letter}) in ${{bin:text}}",
-        description=f"{title}, {letter} of the study: the last whole bin of the range, the same bin a week before, and "
-        "how much the whole range has changed against the week before (no figure: no data a week ago).",
+        description=f"{title}, {letter} of the study: the last whole bin of the range (if it lies in its last six hours), "
+        "the same bin a week before, and how much the whole range has changed against the week before (no figure: no data "
+        "a week ago).",
         targets=[
-            Target(_counted(kind), alias="last bin"),
-            Target(_counted(kind, WEEK_BEFORE), alias="a week before"),
+            Target(_counted(kind, NEWEST), alias="last bin"),
+            Target(_counted(kind, NEWEST_WEEK_BEFORE), alias="a week before"),
             Target(_change(kind), alias="change of the range"),
         ],
         thresholds=Thresholds(base="neutral"),

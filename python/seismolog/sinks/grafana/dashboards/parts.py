@@ -57,11 +57,15 @@ def count(
 
 
 def queries(*, by: tuple[str, ...] = (), time: str = "$timeFilter", every: str | None = BIN) -> Select:
-    """DNS queries (D_q) a bin, of the servers and query types chosen."""
+    """DNS queries (D_q) a bin, of the servers and query types chosen.
+
+    Through a subquery: queries have a series for each type and side, and InfluxDB adds up merged points in half the time
+    that it takes to merge the sums of each series.
+    """
+    where = (equal("kind", "dns_query"), SERVER, matches("query_type", "query_type"))
     return Select(
         'sum("count") AS "queries"',
-        BIN_TABLE,
-        (equal("kind", "dns_query"), SERVER, matches("query_type", "query_type")),
+        (Select('"count"', BIN_TABLE, where, by=by, time=time),),
         every=every,
         by=by,
         fill="null" if every else None,
