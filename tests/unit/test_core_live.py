@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import random
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import termios
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -222,3 +230,63 @@ def test_a_damaged_snapshot_is_told(tmp_path: Path) -> None:
     snapshot.unlink()
     with engine(tmp_path):
         pass
+
+
+#: Takes RELP through sockets that hold a few answers only, so that some wait while the sender reads none.
+NARROW = """
+import os, socket, sys
+from seismolog import _core
+live = _core.Live(sys.argv[1], intake={"listeners": [{"relp": {"address": "127.0.0.1:0"}}]}, counting={})
+live.start()
+for number in os.listdir("/proc/self/fd"):
+    try:
+        listener = socket.socket(fileno=os.dup(int(number)))
+    except OSError:
+        continue
+    with listener:
+        if listener.family == socket.AF_INET:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # those accepted inherit it
+print(*live.addresses().values(), flush=True)
+for line in sys.stdin:
+    print(live.metrics()[line.strip()], flush=True)
+live.stop()
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="finds its own socket in /proc (Linux)")
+def test_what_a_sender_sent_before_it_was_killed_is_taken_though_it_hears_no_answer(tmp_path: Path) -> None:
+    """rsyslog takes a message off its queue when omrelp has sent it, so here may be its only copy."""
+    with subprocess.Popen(
+        [sys.executable, "-c", NARROW, str(tmp_path / "state")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as child:
+        assert child.stdin is not None and child.stdout is not None
+        host, _, port = child.stdout.readline().strip().rpartition(":")
+
+        def number(name: str) -> int:
+            assert child.stdin is not None and child.stdout is not None
+            child.stdin.write(f"seismolog_{name}\n")
+            child.stdin.flush()
+            return int(child.stdout.readline())
+
+        def unread() -> int:
+            return int.from_bytes(fcntl.ioctl(sender, termios.FIONREAD, b"\0\0\0\0"), sys.byteorder)
+
+        with socket.socket() as sender:
+            sender.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            sender.connect((host, int(port)))
+            frames = [b"%d syslog 5 <30>x\n" % at for at in range(2, 6002)]
+            sender.sendall(b"1 open 30 relp_version=0\ncommands=syslog\n" + b"".join(frames[:5000]))
+            until(lambda: number("logged_lines_total") == 5000 and number("waiting_confirmations") == 0)
+            until(lambda: unread() > 1000)
+            # Answers wait at the other end for this one to read, which it does not. Then the rest arrives unread.
+            child.send_signal(signal.SIGSTOP)
+            os.waitpid(child.pid, os.WUNTRACED)
+            sender.sendall(b"".join(frames[5000:]))
+            until(lambda: fcntl.ioctl(sender, termios.TIOCOUTQ, b"\0\0\0\0") == b"\0\0\0\0")
+            sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        child.send_signal(signal.SIGCONT)
+        until(lambda: number("logged_lines_total") == 6000)
+        child.stdin.close()

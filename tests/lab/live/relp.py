@@ -60,9 +60,15 @@ class Sender:
         self.sent_again += len(self._again)
         while self._again:
             message = self._again.pop(0)
-            self._send(message)
+            self.begin(message)
 
-    def _send(self, message: bytes) -> None:
+    @property
+    def connected(self) -> bool:
+        """Whether there is a session."""
+        return self._socket is not None
+
+    def begin(self, message: bytes) -> None:
+        """Send one message; it waits for its confirmation in `waiting`."""
         assert self._socket is not None
         frame = self._frame(b"syslog", message)
         self.waiting[self._number] = message
@@ -107,6 +113,11 @@ class Sender:
             if self.waiting.pop(number, None) is not None:
                 self.confirmed += 1
 
+    def take(self, least: int) -> None:
+        """Take confirmations until no more than `least` messages wait for theirs."""
+        while len(self.waiting) > least:
+            self._take(30.0)
+
     def send(self, messages: list[bytes]) -> None:
         """Send messages; returns when all are confirmed, over as many connections as it takes."""
         queue = list(reversed(messages))
@@ -116,11 +127,9 @@ class Sender:
                     self.connect()
                 while queue and len(self.waiting) < self.window:
                     # On the list of what waits before it is on the wire: a failure in between loses nothing.
-                    self._send(queue.pop())
+                    self.begin(queue.pop())
                 # Half a window at a time, as a busy sender has it: else each answer would let one message out.
-                least = self.window // 2 if queue else 0
-                while len(self.waiting) > least:
-                    self._take(30.0)
+                self.take(self.window // 2 if queue else 0)
             except RefusedError:
                 raise
             except OSError:

@@ -133,6 +133,8 @@ struct Session {
     out: Vec<u8>,
     /// Said to the sender, or by it: after the answers the connection ends.
     closing: bool,
+    /// The sender is gone: it gets no more answers.
+    deaf: bool,
 }
 
 enum Speech {
@@ -724,7 +726,9 @@ impl Reader {
         };
         let mut blocked = false;
         let mut end = false;
+        let mut unread = None;
         match &mut connection.speech {
+            Speech::Relp(session) if session.deaf => return true,
             Speech::Lines(_) => {
                 if let Transport::Tls(tls) = &mut connection.transport {
                     end = tls.flush().is_err();
@@ -750,13 +754,25 @@ impl Reader {
                             break;
                         }
                         Err(_) => {
+                            // Gone, but what it sent before is here, and may be nowhere else: rsyslog takes a
+                            // message off its queue when omrelp has sent it.
+                            session.deaf = true;
                             end = true;
+                            if !session.closing {
+                                unread = Some(token(index, connection.generation));
+                            }
                             break;
                         }
                     }
                 }
                 end |= session.out.len() > UNREAD;
                 end |= session.closing && session.answers.is_empty() && session.out.is_empty();
+            }
+        }
+        if let Some(data) = unread {
+            self.read_out(data);
+            if self.find(data).is_none() {
+                return false;
             }
         }
         if end {
