@@ -22,7 +22,7 @@ Remembered at the other end: ``[live] remembered_ids`` (1,048,576) is more than 
 (100,000 in memory, and 512 MiB on disk at 600 bytes and more for a message).
 
 Limits, seen with rsyslog 8.2302: what is in its queue when it ends is kept on disk. What it has handed to omrelp (up to
-128 messages) or has in a transaction of omprog and what is not confirmed in that moment, it drops itself when it
+a window) or has in a transaction of omprog and what is not confirmed in that moment, it drops itself when it
 ends before the confirmation comes; while seismolog runs, that comes in milliseconds. The queue file's folder is
 rsyslog's ``workDirectory`` (``/var/spool/rsyslog`` on Debian), which the main configuration sets.
 """
