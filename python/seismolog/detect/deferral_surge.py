@@ -50,7 +50,7 @@ class Settings(base.Settings):
     factor: float = Field(
         default=3.0, gt=1, description="Multiple of the deferrals that are usual for this N_to."
     )
-    climb: float = Field(default=1.3, gt=0, description="Multiple of the N_from that was to be expected.")
+    climb: float = Field(default=1.35, gt=0, description="Multiple of the N_from that was to be expected.")
     p_value: float = Field(default=1e-3, gt=0, lt=1, description="Chance of a false surge a day.")
     bins: int = Field(default=4, ge=1, description="Bins of ten minutes in a row.")
 
@@ -96,21 +96,24 @@ def _surges(
     )
     found = []
     for low, high in common.runs_of(strong, gap=3, least=settings.bins):
+        weak = (deferred >= 1.6 * mean + 2) & (now > ratio)
+        if expected is not None:
+            # The mail climbs first: what is put off is a share of it.
+            weak |= (accepted >= 1.25 * expected * _level(accepted, expected, low - 6)) & (deferred > mean)
+        begin, stop = low, high
+        while begin > 0 and weak[begin - 1]:
+            begin -= 1
+        while stop < len(weak) and weak[stop]:
+            stop += 1
         # One domain that is down fills the queue without more mail; an outbreak is more mail.
         if expected is None:
             before = accepted[max(0, low - 18) : max(0, low - 1)]
             should = np.full(len(accepted), max(float(before.mean()) if len(before) else 0.0, 0.5))
         else:
             # A day has a level of its own, above or below those before it.
-            should = expected * _level(accepted, expected, low)
+            should = expected * _level(accepted, expected, begin)
         if accepted[low:high].sum() < settings.climb * should[low:high].sum():
             continue
-        weak = (deferred >= 1.6 * mean + 2) & (now > ratio)
-        begin, stop = low, high
-        while begin > 0 and weak[begin - 1]:
-            begin -= 1
-        while stop < len(weak) and weak[stop]:
-            stop += 1
         span = slice(begin, stop)
         n_from, n_to, n_sd = (float(a[span].sum()) for a in (accepted, attempted, deferred))
         z = float(((now[span] - ratio) / spread).max())
@@ -152,12 +155,12 @@ def _surges(
     return found
 
 
-def _level(accepted: Floats, expected: Floats, low: int) -> float:
-    """How much more mail the twelve hours before a bin brought than was expected, between a half and twice as much."""
-    before = slice(max(0, low - 72), max(0, low - 3))
+def _level(accepted: Floats, expected: Floats, begin: int) -> float:
+    """How much more mail the four hours before a bin brought than was expected, between a half and twice as much."""
+    before = slice(max(0, begin - 24), max(0, begin - 2))
     due = float(expected[before].sum())
-    # A few bins of the night say little: half a day's mail at its least.
-    if before.stop - before.start < 18 or due < 100:
+    # A few bins, or some dozens of messages, say little.
+    if before.stop - before.start < 12 or due < 100:
         return 1.0
     return min(max(float(accepted[before].sum()) / due, 0.5), 2.0)
 
