@@ -8,6 +8,7 @@ Generated parts are
 - docs/configuration.md, from the configuration's models;
 - docs/command-reference.md, from each command's --help;
 - docs/runbook.md and everything in grafana/, from the dashboards and alert rules;
+- the tables of columns and of parameters in docs/detectors/, from each detector;
 - any block between `<!-- output of: COMMAND -->` and `<!-- end -->`, from running that `seismolog` command here.
 
 Checked besides: a relative link leads to a file (and to a heading, where it names one); no text names a folder of the
@@ -17,6 +18,7 @@ machine that it was written on.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shlex
@@ -26,6 +28,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
+# The tables of a detector's page: their head, and their rows.
+COLUMNS = re.compile(r"(?<=\| table \| columns \|\n\| --- \| --- \|\n)(?:\|[^\n]*\n)*")
+PARAMETERS = re.compile(r"(?<=\| key \| default \| meaning \|\n\| --- \| --- \| --- \|\n)(?:\|[^\n]*\n)*")
 BLOCK = re.compile(r"<!-- output of: (seismolog [^\n]*?) -->\n.*?<!-- end -->", re.DOTALL)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^(```|~~~).*?^\1", re.DOTALL | re.MULTILINE)
@@ -83,11 +88,40 @@ def generated() -> dict[Path, str]:
         ROOT / "docs" / "runbook.md": runbook_page(),
         **{ROOT / "grafana" / name: text for name, text in render().items()},
     }
+    wanted |= detector_pages()
     for path in documents():
         text = path.read_text()
         if path not in wanted and BLOCK.search(text):
             wanted[path] = BLOCK.sub(_run_block, text)
     return wanted
+
+
+def detector_pages() -> dict[Path, str]:
+    """The pages of the detectors, with the tables that their modules say."""
+    from seismolog.detect import registry
+
+    made = {}
+    for name in registry.names():
+        module = registry.detector(name)
+        path = ROOT / "docs" / "detectors" / f"{name}.md"
+        columns = "".join(
+            f"| `{table}` | {', '.join(f'`{c}`' for c in chosen)} |\n"
+            for table, chosen in module.TABLES.items()
+        )
+        keys = "".join(
+            f"| `{key}` | {default(field.default)} | {field.description} |\n"
+            for key, field in module.Settings.model_fields.items()
+        )
+        text = COLUMNS.sub(lambda _, rows=columns: rows, path.read_text(), count=1)
+        made[path] = PARAMETERS.sub(lambda _, rows=keys: rows, text, count=1)
+    return made
+
+
+def default(value: object) -> str:
+    """A default as it is written in the configuration; an empty list is none."""
+    if value == [] or value is None:
+        return "none"
+    return f"`{json.dumps(value)}`"
 
 
 def _run_block(match: re.Match[str]) -> str:

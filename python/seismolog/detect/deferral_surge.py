@@ -6,7 +6,8 @@ Series
 Statistic
     For ``bins`` bins: N_SD is at least ``minimum`` and ``factor`` times what the usual share of deferrals gives for this
     N_to; its negative binomial tail is below ``p_value`` over the bins and servers of a day; log((N_to + 1)/(N_from + 1))
-    lies above its usual value; and N_from is at least ``climb`` times what it was to be.
+    lies above its usual value; and N_from is at least ``climb`` times what the days
+    before and the hours before let expect. It is dated by the mail, which climbs first.
 Source
     The evening of Frethem.K in the 2003 study: normally N_SS ≫ N_SD and N_to ≈ N_from; after 18:00 N_to > N_from, and
     deferrals and queries climb together. Numbers are ours.

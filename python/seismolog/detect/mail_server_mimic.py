@@ -5,8 +5,10 @@ Series
     not known), in bins of ten minutes.
 Statistic
     The client is elevated (``factor`` times the expected, above its own past), and in that stretch the rank correlation
-    of both curves, as they are and with the shape of the client's group taken from them, exceeds ``correlation``; its
-    Fisher z with the number of bins corrected for autocorrelation has a chance below ``p_value`` over the clients looked at.
+    of both curves, as they are and with the shape of the client's group taken from them, exceeds ``correlation``. The
+    chance of its Fisher z with the number of bins corrected for autocorrelation, together with that of what is new in each
+    bin (both whitened by their AR(1); Fisher's sum of logarithms), is below ``p_value`` over the clients looked at; that
+    of what is new is below ``changes`` by itself.
 Source
     IP-A of the 2003 study: nearly zero on a normal day, the normal curve of an E-mail server on the other. Numbers are ours.
 Limits

@@ -5,9 +5,9 @@ Series
 Statistic
     Rank correlation of every two curves, as they are and with the shape of their groups taken from them, at lags of −2 to
     2 bins, over the bins in which both are elevated (``bins`` at least, ``nonzero`` of them with counts), without the edges
-    where both start and stop. It exceeds ``correlation``; its Fisher z with the number of bins corrected for
-    autocorrelation, or that of what is new in each bin (both whitened by their AR(1)), is below ``p_value`` over all pairs
-    and lags. Pairs that share a client are one group.
+    where both start and stop. It exceeds ``correlation``; the chance of its Fisher z with the number of bins
+    corrected for autocorrelation, together with that of what is new in each bin (both whitened by their AR(1); Fisher's sum
+    of logarithms), is below ``p_value`` over all pairs and lags. Pairs that share a client are one group.
 Source
     IP-D and IP-E of the 2003 study, and the question whether clients outside attack the DNS server. Groups: the idea of
     BotGAD. Numbers are ours.
