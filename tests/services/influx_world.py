@@ -15,8 +15,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import polars as pl
+import pytest
 
-from seismolog.store import SourceEntry, Store
+from seismolog.store import SourceEntry, Store, combine
 from seismolog.store.schema import QTYPES, TABLES
 from tests.services.influxd.fixtures import Bucket
 
@@ -185,6 +186,50 @@ def assert_equal(bucket: Bucket, events: list[Event], *, zeros: bool = False) ->
         name = f"client_traffic{suffix}"
         points[name] = _assert_clients(bucket, events, name, width, zeros)
     return points
+
+
+def same_as_store(bucket: Bucket, store: Store) -> str | None:
+    """What InfluxDB says otherwise than the store, whatever that holds; None where they are equal.
+
+    Points of zeros count as none. Of the clients it is looked at those that have series of their own, and at the sum.
+    """
+    for suffix, width in (("", 1), ("_10m", 10), ("_1h", 60)):
+        traffic, clients = (
+            combine(
+                store.read(name).collect().with_columns(pl.col("bin_start").dt.truncate(f"{width}m")),
+                TABLES[name],
+            ).with_columns(pl.col("bin_start").dt.epoch("s").alias("time"))
+            for name in ("traffic", "client_traffic")
+        )
+        want = {
+            (r["time"], r["server"], r["kind"], r["query_type"] or "none", r["side"] or "none"): r
+            for r in traffic.iter_rows(named=True)
+        }
+        rows = [r for r in said(bucket, f"traffic{suffix}") if r["count"]]
+        found = {(r["time"], r["server"], r["kind"], r["query_type"], r["side"]): r for r in rows}
+        if found.keys() != want.keys():
+            return f"traffic{suffix}: {sorted(found.keys() ^ want.keys())[:3]}"
+        for key, row in want.items():
+            for name in traffic_numbers([Event(0, "", "", None)]):
+                got = found[key].get(name)
+                if (got is None) != (row[name] is None) or (got or 0) != pytest.approx(row[name] or 0):
+                    return f"traffic{suffix}: {key}: {name} is {got}, not {row[name]}"
+        of_client = {
+            (r["time"], r["server"], r["kind"], r["client"]): r["count"]
+            for r in clients.iter_rows(named=True)
+        }
+        totals: Counter[tuple[Any, ...]] = Counter()
+        for (*key, _, _), row in want.items():
+            totals[tuple(key)] += row["count"]
+        sums: Counter[tuple[Any, ...]] = Counter()
+        for r in said(bucket, f"client_traffic{suffix}"):
+            key = (r["time"], r["server"], r["kind"])
+            sums[key] += r["count"]
+            if r["client"] != "other" and r["count"] != of_client.get((*key, r["client"]), 0):
+                return f"client_traffic{suffix}: {key} {r['client']}"
+        if +sums != +totals:
+            return f"client_traffic{suffix}: {(+totals - +sums) or (+sums - +totals)}"
+    return None
 
 
 def _bin(minute: int, width: int) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from seismolog.errors import ConfigError, ServiceError
@@ -19,7 +20,7 @@ from seismolog.sinks.influxdb.target import Target, target_of
 from seismolog.sinks.influxdb.writer import MisplacedError, StoppedError, Writer
 from seismolog.store import Store
 from tests.services.fault_proxy import Fault, FaultProxy, Seen
-from tests.services.influx_world import assert_equal, put, said, some
+from tests.services.influx_world import assert_equal, at, put, said, same_as_store, some
 from tests.services.influxd.fixtures import Bucket
 from tests.services.influxd.server import Influxd
 from tests.services.test_influxdb_export import Live, World, config_of
@@ -362,6 +363,49 @@ def test_an_outage_of_a_week_with_restarts_in_it_costs_only_the_wait(
         time.sleep(0.1)
     assert live.sink.metrics()["seismolog_influxdb_ok"] == 1
     live.stop()
+
+
+def test_logs_analysed_anew_in_an_outage_are_what_influxdb_says_after_it(
+    own_influxd: Influxd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A week without InfluxDB, restarts in it, late lines, and the archive of three of its days counted over live."""
+    from seismolog.sinks.influxdb import live as module
+
+    monkeypatch.setattr(module, "STORE_EVERY", 1.0)
+    bucket = own(own_influxd)
+    world = World(bucket, tmp_path, retry_longest="1s", timeout="2s")
+    live = Live(world)
+    live.start()
+    live.close(some(1, range(30)))
+    live.settled()
+    own_influxd.stop(kill=True)
+    for day in range(7):
+        live.close(some(day, range(day * 1440 + 30, day * 1440 + 130, 4)))
+        live.close(some(60 + day, range(day * 1440, day * 1440 + 40, 8)))
+        if day in (1, 4):
+            live.stop(1.0)
+            live.start()
+    end = time.monotonic() + 60
+    while live.bins.positions().get("store", 0) < live.position:
+        assert time.monotonic() < end, live.bins.positions()
+        time.sleep(0.05)
+    # Some of the lines are gone with it, others are new; the days around stay as they were counted live.
+    first, last = 2 * 1440, 4 * 1440 + 100
+    new = some(99, range(first + 10, last, 97))
+    kept = [e for e in live.events if first <= e.minute < last and e.client != "10.0.0.1"]
+    put(world.store, "archive", kept + new)
+    live.stop(1.0)
+    live.start()
+    own_influxd.start()
+    live.settled(120)
+    end = time.monotonic() + 120
+    while (difference := same_as_store(bucket, world.store)) is not None:
+        assert time.monotonic() < end, difference
+        time.sleep(0.5)
+    live.stop()
+    inside = pl.col("bin_start").is_between(at(first + 60), at(last - 61))
+    left = world.store.read("client_traffic").filter(inside, client="10.0.0.1").collect()["count"].sum()
+    assert left == sum(e.client == "10.0.0.1" and first + 60 <= e.minute < last - 60 for e in new)
 
 
 def test_bins_that_went_before_they_were_read_come_from_the_store(

@@ -91,11 +91,15 @@ def reduce(
         ``hour``, ``server``, ``kind``, ``client``.
     """
     on = [HOUR, "server", "kind", "client"]
-    # The keys alone are joined: states are most of the bytes, and are taken once, by those who need them.
-    marked = clients.select(hour_of(), *on[1:]).join(
-        members.select(*on, pl.lit(True).alias("_own")), on=on, how="left", maintain_order="left"
+    # Few clients are members of anything: their keys alone are joined. States are most of the bytes, and are taken once,
+    # by those who need them.
+    marked = (
+        clients.select(hour_of(), *on[1:])
+        .with_row_index("_at")
+        .filter(pl.col("client").is_in(members["client"].unique().implode()))
+        .join(members.select(on), on=on, how="semi")
     )
-    is_own = marked["_own"].is_not_null()
+    is_own = pl.repeat(False, clients.height, eager=True).scatter(marked["_at"], True)
     own = clients.select(_CLIENT_COLUMNS).filter(is_own)
     rest = clients.select(*_BIN, "distinct_names", "name_state").filter(~is_own)
     other = _others(traffic, own, _names_of(rest, merger))
