@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import pytest
 import yaml
 
+from seismolog.detect import cache_collapse, deferral_surge, login_attack, model_residual
+from seismolog.model.cache import MIN_DENOMINATOR
+from seismolog.model.health import ABSENT_SHARE
 from seismolog.sinks.grafana.alerts import RULES
 from seismolog.sinks.grafana.dashboard import TAG, VARIABLES
 from seismolog.sinks.grafana.dashboards import dashboards
@@ -156,6 +160,45 @@ def test_thresholds_that_are_drawn_are_named_in_the_description(board: str, pane
     if board in ("mail", "model"):
         shown = panel["description"]
         assert any(f"{s:g}" in shown or f"{s:.0%}" in shown for s in steps), steps
+
+
+#: Panel -> what its limit is in the detector, read from the detector itself and not from the code of the dashboards.
+LIMITS: dict[tuple[str, str], float] = {
+    ("mail", "Deferrals in 10 minutes"): deferral_surge.Settings().minimum,
+    ("mail", "Failed logins in 10 minutes"): login_attack.Settings().failures,
+    ("model", "Standardized residual"): NormalDist().inv_cdf(1 - model_residual.Settings().p_value),
+    ("model", "Share of the calculated queries that arrive"): ABSENT_SHARE,
+}
+
+
+@pytest.mark.parametrize(("board", "title"), LIMITS)
+def test_a_limit_that_is_drawn_is_the_detectors(board: str, title: str) -> None:
+    written = json.loads((ROOT / "grafana" / "dashboards" / f"{board}.json").read_text())
+    (panel,) = [p for p in panels(written) if p["title"] == title]
+    steps = [
+        s["value"] for s in panel["fieldConfig"]["defaults"]["thresholds"]["steps"] if s["value"] is not None
+    ]
+    assert any(s == pytest.approx(LIMITS[board, title], abs=0.006) for s in steps), steps
+    assert panel["fieldConfig"]["defaults"]["custom"]["thresholdsStyle"]["mode"] == "dashed"
+
+
+def test_a_rule_judges_by_the_limits_of_the_detector_that_it_stands_under() -> None:
+    group = yaml.safe_load((ROOT / "grafana/provisioning/alerting/rules.yaml").read_text())["groups"][0]
+    found = {}
+    for rule in group["rules"]:
+        query, _, threshold = (node["model"] for node in rule["data"])
+        (limit,) = threshold["conditions"][0]["evaluator"]["params"]
+        found[rule["uid"].removeprefix("seismolog-")] = (limit, query["query"])
+    residual, cache = model_residual.Settings(), cache_collapse.Settings()
+    assert f'"part" >= {deferral_surge.Settings().minimum:g}' in found["deferral-surge"][1]
+    assert found["login-failures"][0] == 10 * login_attack.Settings().failures
+    assert found["model-residual"][0] == pytest.approx(NormalDist().inv_cdf(1 - residual.p_value), abs=0.006)
+    for of_model in ("model-residual", "predicted-absent"):
+        assert f'"bins" >= {residual.bins}' in found[of_model][1]
+    assert found["predicted-absent"][0] == ABSENT_SHARE
+    assert f'"calculated" >= {MIN_DENOMINATOR:g}' in found["predicted-absent"][1]
+    assert found["cache-collapse"][0] == cache.share
+    assert f'"usual" >= {cache.least:g}' in found["cache-collapse"][1]
 
 
 def test_links_lead_to_dashboards_that_exist_and_keep_time_and_client() -> None:
