@@ -89,19 +89,14 @@ def find(view: View, settings: Settings) -> list[Raised]:
     usual = max(float(np.mean([n for n in most.values() if n < limit] or [1])), 1.0)
     accounts = max(len(most), 1)
     yesterday = view.since - _accounts.DAY
-    # Summaries are read of those accounts alone whose hours together could reach the limit.
     both = pl.concat([past.filter(pl.col("bin_start") > yesterday), rows.select(past.columns)])
-    could = (
-        both.group_by("account").agg(pl.col(distinct).cast(pl.Int64).sum()).filter(pl.col(distinct) >= limit)
-    )
-    candidates = sorted((set(could["account"]) & most.keys()) - excluded)
-    now = _uses(rows.filter(pl.col("account").is_in(candidates)), distinct, state)
-    old = _uses(past.filter(pl.col("account").is_in(candidates)), distinct, state)
-    names = [
-        name
-        for name in candidates
-        if most[name] >= limit or _united(_since(old.get(name, []), yesterday) + now[name]) >= limit
-    ]
+    # Summaries are read one by one of those accounts alone that reach the limit together with the day before.
+    reach = {
+        name for name, networks in _united_by_account(both, distinct, state).items() if networks >= limit
+    }
+    names = sorted((reach & most.keys()) - excluded)
+    now = _uses(rows.filter(pl.col("account").is_in(names)), distinct, state)
+    old = _uses(past.filter(pl.col("account").is_in(names)), distinct, state)
     found = []
     for name in names:
         before = _most_of_days(old.get(name, []))

@@ -6,13 +6,14 @@ Series
 Statistic
     For ``bins`` bins: N_SD is at least ``minimum`` and ``factor`` times what the usual share of deferrals gives for this
     N_to; its negative binomial tail is below ``p_value`` over the bins and servers of a day; log((N_to + 1)/(N_from + 1))
-    lies above its usual value; and N_from is at least ``climb`` times what the days
-    before and the hours before let expect. It is dated by the mail, which climbs first.
+    lies above its usual value; and at least the share ``newcomers`` of the mail
+    is new of clients that sent little before (where the log tells no clients, N_from is ``climb`` times the expected). It is
+    dated by their mail, which comes first.
 Source
     The evening of Frethem.K in the 2003 study: normally N_SS ≫ N_SD and N_to ≈ N_from; after 18:00 N_to > N_from, and
     deferrals and queries climb together. Numbers are ours.
 Looks like it but is not
-    One large remote domain is down: deferrals pile up, but no more mail than usual is accepted (``climb``).
+    One large remote domain is down: deferrals pile up, but the mail is that of the usual clients (``newcomers``).
 Limits
     Without days before, what is usual is taken from the calmer half of the view.
 """
@@ -26,32 +27,54 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 from pydantic import Field
 
 from seismolog.detect import base, common, residuals
 from seismolog.detect.base import Raised
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from seismolog.detect.view import View
 
 NAME = "deferral_surge"
 SUMMARY = "A mail server's deferrals climb, and N_to leaves N_from behind."
-TABLES: Mapping[str, Sequence[str]] = {"traffic": ("bin_start", "server", "kind", "count")}
+TABLES: Mapping[str, Sequence[str]] = {
+    "traffic": ("bin_start", "server", "kind", "count"),
+    "client_traffic": ("bin_start", "server", "kind", "client", "count"),
+}
 KINDS = ("smtp_accepted", "smtp_sent", "smtp_deferred")
 TEN = timedelta(minutes=10)
+EARLIER_BINS = 9
+"""Bins by which their mail may come before the deferrals."""
+LEAST_MAIL = 200
+"""Messages before a surge that are needed to say who sends how much."""
+RISEN_MESSAGES, RISEN_FACTOR = 10, 5
+"""A client that is new, or hands over so many times the share that it had."""
 Floats = npt.NDArray[np.float64]
 
 
 class Settings(base.Settings):
     """When deferrals are a surge."""
 
-    THRESHOLDS: ClassVar[Mapping[str, int]] = {"minimum": 1, "factor": 1, "climb": 1}
+    THRESHOLDS: ClassVar[Mapping[str, int]] = {"minimum": 1, "factor": 1, "newcomers": 1, "climb": 1}
 
     minimum: float = Field(default=15.0, gt=0, description="N_SD in ten minutes.")
     factor: float = Field(
         default=3.0, gt=1, description="Multiple of the deferrals that are usual for this N_to."
     )
-    climb: float = Field(default=1.35, gt=0, description="Multiple of the N_from that was to be expected.")
+    newcomers: float = Field(
+        default=0.1,
+        gt=0,
+        lt=1,
+        description="Share of the mail that clients hand over which sent little before.",
+    )
+    climb: float = Field(
+        default=1.35,
+        gt=0,
+        description="Multiple of the expected N_from instead, where the log tells no clients.",
+    )
     p_value: float = Field(default=1e-3, gt=0, lt=1, description="Chance of a false surge a day.")
     bins: int = Field(default=4, ge=1, description="Bins of ten minutes in a row.")
 
@@ -98,27 +121,31 @@ def _surges(
     found = []
     for low, high in common.runs_of(strong, gap=3, least=settings.bins):
         weak = (deferred >= 1.6 * mean + 2) & (now > ratio)
-        if expected is not None:
-            # The mail climbs first: what is put off is a share of it.
-            weak |= (accepted >= 1.25 * expected * _level(accepted, expected, low - 6)) & (deferred > mean)
         begin, stop = low, high
         while begin > 0 and weak[begin - 1]:
             begin -= 1
         while stop < len(weak) and weak[stop]:
             stop += 1
-        # One domain that is down fills the queue without more mail; an outbreak is more mail.
+        # One domain that is down fills the queue without more mail; an outbreak is more mail, of clients that sent little.
         if expected is None:
             before = accepted[max(0, low - 18) : max(0, low - 1)]
             should = np.full(len(accepted), max(float(before.mean()) if len(before) else 0.0, 0.5))
         else:
-            # A day has a level of its own, above or below those before it.
-            should = expected * _level(accepted, expected, begin)
-        if accepted[low:high].sum() < settings.climb * should[low:high].sum():
+            should = expected
+        new = _newcomers(view, server, first, len(accepted), begin, stop)
+        climbed = bool(accepted[low:high].sum() >= settings.climb * should[low:high].sum())
+        if not (climbed if new is None else new[1] >= settings.newcomers):
             continue
+        if new is not None:
+            # Their mail comes first: what is put off is a share of it.
+            least = max(0.1 * float(np.median(new[2][low:high])), 1.0)
+            while begin > max(0, low - EARLIER_BINS) and new[2][begin - 1] >= least:
+                begin -= 1
         span = slice(begin, stop)
         n_from, n_to, n_sd = (float(a[span].sum()) for a in (accepted, attempted, deferred))
         z = float(((now[span] - ratio) / spread).max())
         usual = float(mean[span].mean())
+        who = "" if new is None else f", {new[1]:.0%} of it new of {new[0]} clients"
         peak = float(deferred[span].max())
         last = np.flatnonzero(attempted)
         end = None if len(last) and stop >= int(last[-1]) else first + stop * TEN
@@ -137,8 +164,8 @@ def _surges(
                     f"{server} put off {n_sd / max(n_to, 1):.0%} of {common.number(n_to)} deliveries since "
                     f"{view.local(first + begin * TEN)} (usually {share:.1%}), up to {common.number(peak)} in ten minutes "
                     f"where {common.number(usual)} were to be expected, and accepted "
-                    f"{common.number(n_from / max(float(should[span].sum()), 1.0))} times the usual mail: peers refuse what "
-                    f"it sends."
+                    f"{common.number(n_from / max(float(should[span].sum()), 1.0))} times the usual mail{who}: peers refuse "
+                    f"what it sends."
                 ),
                 evidence={
                     "N_from": round(n_from),
@@ -150,20 +177,44 @@ def _surges(
                     "peak_N_SD_per_10_minutes": round(peak),
                     "z_of_log_ratio": round(z, 1),
                     "mail_over_expected": round(n_from / max(float(should[span].sum()), 1.0), 2),
+                    **({} if new is None else {"clients_risen": new[0], "share_of_them": round(new[1], 3)}),
                 },
             )
         )
     return found
 
 
-def _level(accepted: Floats, expected: Floats, begin: int) -> float:
-    """How much more mail the four hours before a bin brought than was expected, between a half and twice as much."""
-    before = slice(max(0, begin - 24), max(0, begin - 2))
-    due = float(expected[before].sum())
-    # A few bins, or some dozens of messages, say little.
-    if before.stop - before.start < 12 or due < 100:
-        return 1.0
-    return min(max(float(accepted[before].sum()) / due, 0.5), 2.0)
+def _newcomers(
+    view: View, server: str, first: datetime, bins: int, begin: int, stop: int
+) -> tuple[int, float, Floats] | None:
+    """Clients that hand over far more of the mail than before, the share of it that is new of them, and their curve.
+
+    None where the log before tells no clients, or hardly any mail.
+    """
+    place = ((pl.col("bin_start").dt.epoch("s") - round(first.timestamp())) // 600).alias("place")
+    rows = (
+        view.lazy(
+            "client_traffic",
+            ["bin_start", "server", "kind", "client", "count"],
+            since=first,
+            until=first + stop * TEN,
+            where=(pl.col("kind").cast(pl.String) == "smtp_accepted")
+            & (pl.col("server").cast(pl.String) == server)
+            & pl.col("client").is_not_null(),
+        )
+        .group_by(pl.col("client").cast(pl.String), place)
+        .agg(pl.col("count").cast(pl.Float64).sum())
+        .collect()
+    )
+    names, row = np.unique(rows["client"].to_numpy(), return_inverse=True)
+    counts = np.zeros((len(names), bins))
+    counts[row, rows["place"].to_numpy()] = rows["count"].to_numpy()
+    now, before = counts[:, begin:stop].sum(axis=1), counts[:, :begin].sum(axis=1)
+    if before.sum() < LEAST_MAIL or now.sum() <= 0:
+        return None
+    should = now.sum() * before / before.sum()
+    risen = (now >= RISEN_MESSAGES) & (now >= RISEN_FACTOR * should)
+    return int(risen.sum()), float((now - should)[risen].sum() / now.sum()), counts[risen].sum(axis=0)
 
 
 def _usual(

@@ -53,7 +53,7 @@ class Settings(base.Settings):
     novelty: float = Field(
         default=1.5, gt=0, description="Multiple of the busiest half hour of the client's past."
     )
-    correlation: float = Field(default=0.55, gt=0, lt=1, description="Least rank correlation of two curves.")
+    correlation: float = Field(default=0.6, gt=0, lt=1, description="Least rank correlation of two curves.")
     p_value: float = Field(default=0.05, gt=0, lt=1, description="Chance of a false pair a day.")
     rises_a_day: float = Field(
         default=5.0,

@@ -747,6 +747,7 @@ class View:
             addresses=list(host.addresses),
             domains_per_message=host.domains_per_message,
             receive_rate=host.receive_rate,
+            with_drift=False,
         )
         return None if made.bins.frame.is_empty() else made
 

@@ -52,7 +52,7 @@ class ServerModel:
     table: pl.DataFrame
     cache: CacheEfficiency
     deferral: DeferralTest
-    drift: Drift
+    drift: Drift | None
     absences: tuple[Absence, ...]
     domains_per_message: float | None = None
     receive_rate: float | None = None
@@ -84,7 +84,8 @@ class ServerModel:
                 f"{self.cache.m_s:.2f} from {self.cache.source}."
             )
         said.append(self.deferral.verdict)
-        said += self.drift.notes
+        if self.drift is not None:
+            said += self.drift.notes
         return said
 
     def to_json(self) -> dict[str, Any]:
@@ -192,6 +193,7 @@ def server_model(
     receive_rate: float | None = None,
     coverage: Coverage | None = None,
     window: timedelta | None = None,
+    with_drift: bool = True,
 ) -> ServerModel:
     """Model one mail server from the tables ``traffic`` and ``client_traffic``.
 
@@ -201,6 +203,8 @@ def server_model(
         The ``[[mail_server]]`` of the configuration.
     window
         Only the last so much time is fitted; default: all.
+    with_drift
+        Whether the coefficients' drift is estimated as well: a fit for each stretch of time.
 
     See `series` and `fit` for the others.
 
@@ -241,7 +245,7 @@ def server_model(
         table=calculated(frame, fitted, domains_per_message=domains_per_message, receive_rate=receive_rate),
         cache=cache_efficiency(present, domains_per_message=domains_per_message, receive_rate=receive_rate),
         deferral=deferral_test(frame, fitted),
-        drift=drift(frame, terms=terms, baseline=baseline),
+        drift=drift(frame, terms=terms, baseline=baseline) if with_drift else None,
         absences=missing,
         domains_per_message=domains_per_message,
         receive_rate=receive_rate,
