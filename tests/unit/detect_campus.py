@@ -48,6 +48,8 @@ class Campus:
     days: int = 6
     minutes: dict[str, Array] = field(default_factory=dict)
     mail: dict[str, Array] = field(default_factory=dict)
+    senders: dict[str, Array] = field(default_factory=dict)
+    """Messages accepted by minute and client, where the mail log is to tell clients."""
 
     def __post_init__(self) -> None:
         rng = np.random.default_rng([self.seed, 6])
@@ -122,6 +124,19 @@ class Campus:
             "client",
             pl.col("count").cast(pl.Int32),
         )
+        senders = [
+            pl.DataFrame({"minute": at, "client": [client] * len(at), "count": counts[at]}).select(
+                (pl.lit(T0) + pl.duration(minutes=pl.col("minute")))
+                .cast(pl.Datetime("us", "UTC"))
+                .alias("bin_start"),
+                pl.lit("1mx").alias("server"),
+                pl.lit("smtp_accepted").alias("kind"),
+                "client",
+                pl.col("count").cast(pl.Int32),
+            )
+            for client, counts in self.senders.items()
+            for at in [np.flatnonzero(counts)]
+        ]
         queries = clients.group_by("bin_start", "server", "kind").agg(pl.col("count").cast(pl.Int64).sum())
         mails = []
         for kind, counts in self.mail.items():
@@ -136,7 +151,7 @@ class Campus:
                     pl.col("count").cast(pl.Int64),
                 )
             )
-        return {"client_traffic": clients, "traffic": pl.concat([queries, *mails])}
+        return {"client_traffic": pl.concat([clients, *senders]), "traffic": pl.concat([queries, *mails])}
 
     def view(self, **changes: Any) -> View:
         """The last day (with half a day of context), with a baseline of the days before."""

@@ -207,6 +207,39 @@ def test_an_outbreak_is_a_surge_of_deferrals(peak: float) -> None:
     assert found.evidence["N_to_over_N_from"] > found.evidence["usual_N_to_over_N_from"]
 
 
+def told_by_client(campus: Campus, more: np.ndarray, hosts: list[str]) -> None:
+    """Sixty clients hand over the usual mail, and `hosts` what is more of it."""
+    usual, extra = campus.mail["smtp_accepted"].copy(), np.zeros_like(campus.mail["smtp_accepted"])
+    where = campus.span(18, 24)
+    usual[where] -= more
+    extra[where] = more
+    for counts, clients in ((usual, [server(200 + n) for n in range(60)]), (extra, hosts)):
+        shares = campus.rng.multinomial(counts, np.full(len(clients), 1 / len(clients)))
+        for client, share in zip(clients, shares.T, strict=True):
+            campus.senders[client] = campus.senders.get(client, 0) + share
+
+
+@pytest.mark.parametrize("newcomers", [True, False])
+def test_more_mail_of_the_usual_clients_is_no_outbreak(newcomers: bool) -> None:
+    # The same mail and deferrals: of hosts that never sent, or a busy evening with a domain that is down.
+    campus = Campus(seed=19)
+    where = campus.span(18, 24)
+    ramp = np.clip(np.arange(360) / 60, 0, 1)
+    more = campus.rng.poisson(20 * np.sqrt(ramp))
+    deferred = campus.rng.poisson(0.25 * (campus.mail["smtp_sent"][where] + more) * ramp)
+    campus.mail["smtp_accepted"][where] += more
+    campus.mail["smtp_sent"][where] += more
+    campus.mail["smtp_deferred"][where] += deferred
+    hosts = [pc(n) for n in range(8)] if newcomers else [server(200 + n) for n in range(60)]
+    told_by_client(campus, more, hosts)
+    found = deferral_surge.find(campus.view(), deferral_surge.Settings())
+    assert len(found) == newcomers
+    if newcomers:
+        dated(found[0], campus.at(18))
+        assert found[0].evidence["clients_risen"] == 8
+        assert "new of 8 clients" in found[0].explanation
+
+
 def test_a_domain_that_is_down_is_none() -> None:
     campus = Campus(seed=20)
     where = campus.span(18, 21)
