@@ -111,47 +111,19 @@ class Campus:
     # -- as tables
 
     def tables(self) -> dict[str, pl.DataFrame]:
-        parts = []
-        for client, counts in self.minutes.items():
-            at = np.flatnonzero(counts)
-            parts.append(pl.DataFrame({"minute": at, "client": [client] * len(at), "count": counts[at]}))
-        clients = pl.concat(parts).select(
-            (pl.lit(T0) + pl.duration(minutes=pl.col("minute")))
-            .cast(pl.Datetime("us", "UTC"))
-            .alias("bin_start"),
-            pl.lit("1dns").alias("server"),
-            pl.lit("dns_query").alias("kind"),
-            "client",
-            pl.col("count").cast(pl.Int32),
+        clients = pl.concat(
+            [
+                *(rows("1dns", "dns_query", counts, client) for client, counts in self.minutes.items()),
+                *(rows("1mx", "smtp_accepted", counts, client) for client, counts in self.senders.items()),
+            ]
+        ).cast({"count": pl.Int32})
+        queries = (
+            clients.filter(pl.col("kind") == "dns_query")
+            .group_by("bin_start", "server", "kind")
+            .agg(pl.col("count").cast(pl.Int64).sum())
         )
-        senders = [
-            pl.DataFrame({"minute": at, "client": [client] * len(at), "count": counts[at]}).select(
-                (pl.lit(T0) + pl.duration(minutes=pl.col("minute")))
-                .cast(pl.Datetime("us", "UTC"))
-                .alias("bin_start"),
-                pl.lit("1mx").alias("server"),
-                pl.lit("smtp_accepted").alias("kind"),
-                "client",
-                pl.col("count").cast(pl.Int32),
-            )
-            for client, counts in self.senders.items()
-            for at in [np.flatnonzero(counts)]
-        ]
-        queries = clients.group_by("bin_start", "server", "kind").agg(pl.col("count").cast(pl.Int64).sum())
-        mails = []
-        for kind, counts in self.mail.items():
-            at = np.flatnonzero(counts)
-            mails.append(
-                pl.DataFrame({"minute": at, "count": counts[at]}).select(
-                    (pl.lit(T0) + pl.duration(minutes=pl.col("minute")))
-                    .cast(pl.Datetime("us", "UTC"))
-                    .alias("bin_start"),
-                    pl.lit("1mx").alias("server"),
-                    pl.lit(kind).alias("kind"),
-                    pl.col("count").cast(pl.Int64),
-                )
-            )
-        return {"client_traffic": pl.concat([clients, *senders]), "traffic": pl.concat([queries, *mails])}
+        mails = [rows("1mx", kind, counts).drop("client") for kind, counts in self.mail.items()]
+        return {"client_traffic": clients, "traffic": pl.concat([queries, *mails])}
 
     def view(self, **changes: Any) -> View:
         """The last day (with half a day of context), with a baseline of the days before."""
@@ -173,3 +145,17 @@ class Campus:
 
     def at(self, hour: float) -> datetime:
         return T0 + (self.days - 1) * DAY + timedelta(hours=hour)
+
+
+def rows(server: str, kind: str, counts: Array, client: str | None = None) -> pl.DataFrame:
+    """Counts by minute as rows of a table, those of empty minutes left out."""
+    at = np.flatnonzero(counts)
+    return pl.DataFrame({"minute": at, "count": counts[at]}).select(
+        (pl.lit(T0) + pl.duration(minutes=pl.col("minute")))
+        .cast(pl.Datetime("us", "UTC"))
+        .alias("bin_start"),
+        pl.lit(server).alias("server"),
+        pl.lit(kind).alias("kind"),
+        pl.lit(client, dtype=pl.String).alias("client"),
+        pl.col("count").cast(pl.Int64),
+    )
