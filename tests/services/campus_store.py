@@ -10,7 +10,8 @@ of the daemon. Counts of a bin are Poisson about intensity times length; what is
 of ten minutes. Two scenarios: `calm`, where no alert rule may fire, and `trouble`, where in the last hour every rule
 has its cause.
 
-Limits: a campus without lines, whose summaries say how many names there were and not which.
+Limits: a campus without lines, whose summaries say how many names there were and not which. One with lines, whose
+incidents come when they come, is looked at in `test_grafana_simulated.py`.
 """
 
 from __future__ import annotations
@@ -241,6 +242,7 @@ class Campus:
                 rows.append(
                     {
                         "fitted_at": moment, "model": server, "window_start": moment - timedelta(days=28),
+                        "window_end": moment,
                         "coefficients": json.dumps(coefficients), "r_squared": 0.98, "dispersion": 3.1,
                         "domains_not_received": 1.55, "observations": 1000, "left_out": 4,
                     }

@@ -98,7 +98,7 @@ def test_incidents_of_one_bin_have_times_of_their_own() -> None:
 
 def test_a_fit_has_a_point_for_each_term_and_one_for_the_whole() -> None:
     fit = {
-        "fitted_at": at(0), "model": "1mx", "coefficients": '{"pop_access": {"estimate": 1.0, "paper": null}}',
+        "window_end": at(0), "model": "1mx", "coefficients": '{"pop_access": {"estimate": 1.0, "paper": null}}',
         "r_squared": 0.9, "dispersion": 1.0, "domains_not_received": None, "observations": 3, "left_out": 0,
     }  # fmt: skip
     found = fit_points(pl.DataFrame([fit])).sort("term")

@@ -19,6 +19,7 @@ client's own past. The expression nodes have the data source UID ``-100``, see t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any, Literal
 
 from seismolog.sinks.grafana.influxql import Select, equal, share
@@ -27,9 +28,11 @@ from seismolog.sinks.grafana.panels import DATASOURCE
 from seismolog.sinks.grafana.thresholds import (
     ABSENT_SHARE,
     AUTH_FAILURES,
+    CACHE_BINS,
     CACHE_DENOMINATOR,
     CACHE_LEAST,
     CACHE_SHARE,
+    CACHE_Z,
     DEFERRALS,
     RESIDUAL,
     RESIDUAL_BINS,
@@ -49,6 +52,10 @@ EXPRESSION = "-100"
 #: Minutes that a run of bins of the model needs: the bins, the one that is still open, and the time to compute them.
 RUN_MINUTES = 10 * (RESIDUAL_BINS + 1) + 5
 RUN = f"{RUN_MINUTES}m"
+#: The same for the bins that a cache collapse lasts.
+CACHE_RUN = f"{10 * (CACHE_BINS + 1) + 5}m"
+#: Standard deviations between the quartiles of a normal distribution.
+NORMAL_QUARTILES = 2 * NormalDist().inv_cdf(0.75)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -372,11 +379,12 @@ RULES: tuple[Rule, ...] = (
             '"now" / "usual" AS "share"',
             (
                 Select(
-                    'mean("now") AS "now", mean("usual") AS "usual"',
+                    'mean("now") AS "now", count("now") AS "bins", median("usual") AS "usual", '
+                    'percentile("usual", 25) AS "low", percentile("usual", 75) AS "high"',
                     (
                         Select(
                             '"now", "usual"',
-                            (_efficiency("now", RUN), _efficiency("usual", "7d")),
+                            (_efficiency("now", CACHE_RUN), _efficiency("usual", "7d")),
                             by=("model",),
                             time="",
                         ),
@@ -385,8 +393,13 @@ RULES: tuple[Rule, ...] = (
                     time="",
                 ),
             ),
-            # Where there was no effect there is none to lose.
-            (f'"usual" >= {CACHE_LEAST}',),
+            # Where there was no effect there is none to lose; by night few bins have one, and it varies by more than the
+            # share. Deviations are robust ones, as an incident of the week must not hide the next.
+            (
+                f'"bins" >= {CACHE_BINS}',
+                f'"usual" >= {CACHE_LEAST}',
+                f'"usual" - "now" > {CACHE_Z / NORMAL_QUARTILES:.3g} * ("high" - "low")',
+            ),
             by=("model",),
             time="",
         ),
@@ -397,7 +410,8 @@ RULES: tuple[Rule, ...] = (
         component="model",
         panel=("model", "Cache efficiency"),
         summary="{{ .Labels.model }}: the cache answers {{ .Values.B }} of what it used to",
-        meaning=f"Over the last bins the cache efficiency is below {CACHE_SHARE:.0%} of its mean of the week.",
+        meaning=f"Over the last {CACHE_BINS} bins of 10 minutes the cache efficiency is below {CACHE_SHARE:.0%} of the "
+        f"week's median, and more than {CACHE_Z:g} robust standard deviations below it.",
         check="Was the resolver on the mail server restarted within the hour? Then it fills again by "
         "itself. Otherwise: is its cache full, or its limit on time to live changed?",
         remedy="Restart or enlarge the resolver's cache.",

@@ -24,9 +24,11 @@ from seismolog.model.health import ABSENT_SHARE
 __all__ = [
     "ABSENT_SHARE",
     "AUTH_FAILURES",
+    "CACHE_BINS",
     "CACHE_DENOMINATOR",
     "CACHE_LEAST",
     "CACHE_SHARE",
+    "CACHE_Z",
     "CORRELATION",
     "DEFERRALS",
     "RESIDUAL",
@@ -41,8 +43,11 @@ DEFERRALS = round(deferral_surge.Settings().minimum)
 #: Standardized residual of a bin, and how many bins in a row.
 RESIDUAL = round(NormalDist().inv_cdf(1 - _residual.p_value), 2)
 RESIDUAL_BINS = _residual.bins
-#: Share of its usual value that the cache efficiency falls below, and the usual value from which on there is a cache.
+#: Share of its usual value that the cache efficiency falls below, how many deviations, for how many bins, and the usual
+#: value from which on there is a cache.
 CACHE_SHARE = _cache.share
+CACHE_Z = _cache.z
+CACHE_BINS = _cache.bins
 CACHE_LEAST = _cache.least
 #: Cache efficiency is computed on bins where at least so many queries are expected.
 CACHE_DENOMINATOR = round(MIN_DENOMINATOR)

@@ -114,7 +114,10 @@ class Findings:
             files.open()
             if self._versions.get(name) == files.version and since is None and until is None:
                 continue
-            frame = self._store.read(name, since, until).collect()
+            if name == "model_fit":
+                frame = _of_windows(self._store.read(name).collect(), since, until)
+            else:
+                frame = self._store.read(name, since, until).collect()
             self._send(self._difference(name, frame, since, until))
             self._versions[name] = files.version
         return self.points - before
@@ -272,18 +275,28 @@ class Findings:
             self._ledger.add_todo(again)
 
 
+def _of_windows(fits: pl.DataFrame, since: datetime | None, until: datetime | None) -> pl.DataFrame:
+    """Fits by the end of their window (without one, when they were made); of two of one model and end the newer."""
+    end = pl.coalesce("window_end", "fitted_at") if "window_end" in fits.columns else pl.col("fitted_at")
+    ended = fits.with_columns(window_end=end).sort("fitted_at")
+    ended = ended.unique(["model", "window_end"], keep="last", maintain_order=True)
+    if since is not None:
+        ended = ended.filter(pl.col("window_end") >= since)
+    return ended if until is None else ended.filter(pl.col("window_end") < until)
+
+
 def fit_points(fits: pl.DataFrame) -> pl.DataFrame:
-    """Rows of ``model_fit`` as points: one for each term, and one without a term for what is of the whole fit."""
+    """Rows of ``model_fit`` (with ``window_end``) as points: one a term, one without a term for what is of the whole fit."""
     rows: list[dict[str, Any]] = []
     for fit in fits.iter_rows(named=True):
-        head = {"fitted_at": fit["fitted_at"], "model": fit["model"]}
+        head = {"window_end": fit["window_end"], "model": fit["model"]}
         whole = ("r_squared", "dispersion", "domains_not_received", "observations", "left_out")
         rows.append({**head, "term": "", **{n: fit[n] for n in whole}})
         for term, numbers in json.loads(fit["coefficients"] or "{}").items():
             parts = {n: numbers.get(n) for n in ("estimate", "std_error", "low", "high", "paper")}
             rows.append({**head, "term": term, **parts})
     schema = {
-        "fitted_at": pl.Datetime("us", "UTC"),
+        "window_end": pl.Datetime("us", "UTC"),
         **dict.fromkeys(MODEL_FIT.tags, pl.String()),
         **MODEL_FIT.fields,
     }

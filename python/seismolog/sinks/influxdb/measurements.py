@@ -114,6 +114,8 @@ MODEL = Measurement(
     },
 )
 
+#: Its time is the end of what was fitted and not the moment of the work: the coefficients of an archive stand beside its
+#: curves.
 MODEL_FIT = Measurement(
     "model_fit",
     ("model", "term"),
@@ -129,7 +131,7 @@ MODEL_FIT = Measurement(
         "observations": _INT,
         "left_out": _INT,
     },
-    time="fitted_at",
+    time="window_end",
 )
 
 #: Its times are the incident's start with its own nanoseconds, told by its id: two incidents of one detector, cause and
