@@ -232,6 +232,26 @@ def test_a_damaged_snapshot_is_told(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("segment", [1 << 20, 64 << 20])
+def test_a_log_smaller_than_what_comes_makes_room_by_itself(segment: int, tmp_path: Path) -> None:
+    """Long before a snapshot is due by size or time, and however large a file of the log may be."""
+    wal = {"max_bytes": 4 << 20, "segment_bytes": segment}
+    intake = {"listeners": [{"tcp": {"address": "127.0.0.1:0"}}], "wal": wal}
+    live = _core.Live(tmp_path / "state", intake=intake, counting={})
+    live.start()
+    try:
+        lines = some_lines(7, 1000, _lately(), step=0.1)
+        begun = time.monotonic()
+        for _ in range(120):
+            send(live, lines)
+        assert time.monotonic() - begun < 60
+        assert live.metrics()["seismolog_wal_appended_bytes_total"] > 2 * wal["max_bytes"]
+        assert live.metrics()["seismolog_wal_bytes"] <= wal["max_bytes"]
+        assert live.metrics()["troubles"] == {}
+    finally:
+        live.stop()
+
+
 #: Takes RELP through sockets that hold a few answers only, so that some wait while the sender reads none.
 NARROW = """
 import os, socket, sys

@@ -290,8 +290,30 @@ class Live(Section):
         description="Message ids that are remembered: at least as many as a sender's queue holds.",
     )
     followed_files: Positive = Field(default=1024, description="Files that are followed at once.")
+    rotated_age: Duration = Field(
+        default=timedelta(seconds=10),
+        description="A rotated file that has not grown for so long is finished; until then its writer may add to it.",
+    )
+    relp_unanswered: Positive = Field(
+        default=1 << 16,
+        description="RELP messages of one connection that may wait for their confirmation; then it is not read. At least "
+        "the sender's window.",
+    )
+    relp_unread_size: Size = Field(
+        default=2**20,
+        ge=2**10,
+        description="Bytes of confirmations that a RELP sender may leave unread; then its connection is closed.",
+    )
+    datagram_patience_ms: int = Field(
+        default=100,
+        ge=0,
+        le=60_000,
+        description="Milliseconds for which datagrams of a unix socket wait for room in the queue; then they are dropped.",
+    )
     wal_segment: Size = Field(
-        default=64 * 2**20, ge=2**20, description="Bytes of one file of the write-ahead log."
+        default=64 * 2**20,
+        ge=2**20,
+        description="Bytes of one file of the write-ahead log; at most a quarter of wal_size.",
     )
     wal_segment_age: Duration = Field(
         default=timedelta(hours=1), description="After this time a file of the log is closed though not full."
@@ -299,7 +321,8 @@ class Live(Section):
     wal_size: Size = Field(
         default=4 * 2**30,
         ge=2**21,
-        description="Bytes of the write-ahead log. When counting does not release it, senders wait.",
+        description="Bytes of the write-ahead log. When it is full, open bins are written down at once, which releases what "
+        "is counted; senders wait for that.",
     )
     wal_spare_segments: int = Field(
         default=4,

@@ -15,6 +15,7 @@ __all__ = ["METRICS", "described", "markdown"]
 METRICS: dict[str, tuple[str, str]] = {
     # -- the daemon
     "seismolog_info": ("gauge", "Always 1; label version."),
+    "seismolog_healthy": ("gauge", "1 while lines are received, counted and stored: what /healthz answers."),
     "seismolog_start_time_seconds": ("gauge", "When the daemon was started, seconds since 1970."),
     "seismolog_replayed_lines": ("gauge", "Lines that were replayed from the write-ahead log at the start."),
     "seismolog_replay_seconds": ("gauge", "How long that took."),
@@ -36,11 +37,16 @@ METRICS: dict[str, tuple[str, str]] = {
     ),
     "seismolog_shed_connections_total": (
         "counter",
-        "Connections closed because there were too many, or they were silent too long; label source.",
+        "Connections closed because there were too many, they were silent too long with a line unfinished, they "
+        "went past [live] partial_size, or left confirmations unread; label source.",
     ),
     "seismolog_dropped_messages_total": (
         "counter",
         "Datagrams dropped because a queue was full; label source.",
+    ),
+    "seismolog_relp_pauses_total": (
+        "counter",
+        "Times that a RELP sender was not read because too many of its messages waited for confirmation; label source.",
     ),
     "seismolog_kernel_dropped_total": ("counter", "Datagrams that the kernel dropped; label source."),
     "seismolog_udp_buffer_bytes": ("gauge", "Receive buffer that the kernel granted; label source."),

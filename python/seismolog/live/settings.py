@@ -169,6 +169,10 @@ def intake(config: Config, state: Path, only: Iterable[Mapping[str, Any]] | None
             "readers": live.readers,
             "remembered_ids": live.remembered_ids,
             "files": live.followed_files,
+            "rotated_seconds": _seconds(live.rotated_age),
+            "relp_unanswered": live.relp_unanswered,
+            "relp_unread_bytes": live.relp_unread_size,
+            "datagram_patience_ms": live.datagram_patience_ms,
         },
         "wal": {
             "segment_bytes": live.wal_segment,

@@ -321,6 +321,8 @@ struct Shown {
     position: Gauge,
     snapshot_us: Gauge,
     rate: Gauge,
+    /// 1 while the log takes nothing.
+    paused: Gauge,
 }
 
 impl Shown {
@@ -343,6 +345,7 @@ impl Shown {
             position: metrics.gauge("seismolog_counted_position"),
             snapshot_us: metrics.gauge("seismolog_snapshot_pause_us"),
             rate: metrics.gauge("seismolog_lines_per_second"),
+            paused: metrics.gauge("seismolog_paused"),
         }
     }
 }
@@ -498,7 +501,10 @@ impl Counter {
         let behind = self.position.saturating_sub(self.saved.0);
         let old = self.saved.1.elapsed() >= Duration::from_secs(self.config.snapshot_seconds);
         let pressed = wal_bytes > self.config.snapshot_bytes.saturating_mul(2) && old_enough(self.saved.1);
-        if behind > 0 && (old || behind >= self.config.snapshot_bytes || pressed) && !self.snapshot() {
+        // The log is full, or the disk is, perhaps of it: what is counted makes room at once.
+        let stuck = self.shown.paused.get() != 0;
+        if behind > 0 && (old || behind >= self.config.snapshot_bytes || pressed || stuck) && !self.snapshot()
+        {
             return false;
         }
         {

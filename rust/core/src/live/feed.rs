@@ -1,7 +1,8 @@
 //! What every receiving thread holds: the queue, spare buffers, bounds, and when to end.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use super::batch::{Batch, now_us};
 use super::metrics::{Counter, Gauge, Metrics};
@@ -21,11 +22,23 @@ pub(super) struct Feed {
     /// Read what is there, then end.
     pub drain: Arc<AtomicBool>,
     pub line_length: AtomicUsize,
+    pub rotated_seconds: AtomicU64,
+    pub datagram_patience_ms: AtomicU64,
 }
 
 impl Feed {
     pub fn most(&self) -> usize {
         self.line_length.load(Ordering::Relaxed)
+    }
+
+    /// After how long without growth a rotated file is finished.
+    pub fn rotated(&self) -> Duration {
+        Duration::from_secs(self.rotated_seconds.load(Ordering::Relaxed))
+    }
+
+    /// How long datagrams wait for room in the queue.
+    pub fn datagram_patience(&self) -> Duration {
+        Duration::from_millis(self.datagram_patience_ms.load(Ordering::Relaxed))
     }
 
     pub fn stopping(&self) -> bool {
@@ -73,6 +86,7 @@ pub(super) struct Numbers {
     pub refused: Counter,
     pub shed: Counter,
     pub dropped: Counter,
+    pub pauses: Counter,
 }
 
 impl Numbers {
@@ -90,6 +104,7 @@ impl Numbers {
             refused: metrics.counter(&name("refused_peers_total")),
             shed: metrics.counter(&name("shed_connections_total")),
             dropped: metrics.counter(&name("dropped_messages_total")),
+            pauses: metrics.counter(&name("relp_pauses_total")),
         }
     }
 }

@@ -5,7 +5,7 @@
 //! them. What happens to it:
 //!
 //! - *renamed* (`mail.log` -> `mail.log.1`): the open file is read until nothing was added for
-//!   [`GRACE`], since its writer may keep it open; the new file is read from its beginning;
+//!   `rotated_seconds`, since its writer may keep it open; the new file is read from its beginning;
 //! - *copied and truncated*: seen by its length or its changed head. What had not been read of the old
 //!   text is read from the copy, found beside it by its head, plain or compressed;
 //! - *compressed after rotation*: nothing, as the open file is read to its end; after a restart the rest
@@ -45,8 +45,6 @@ use super::queue::lock;
 use crate::archive::source::{Source, read_full};
 use crate::error::Result;
 
-/// A rotated file that has not grown for so long is finished.
-const GRACE: Duration = Duration::from_secs(10);
 /// The shortest time between two looks.
 const CALM: Duration = Duration::from_millis(20);
 /// How often is looked without being told.
@@ -600,9 +598,10 @@ impl Follower {
                 return false;
             }
         }
+        let patience = self.feed.rotated();
         let finished: Vec<Open> = followed
             .old
-            .extract_if(.., |open| open.grown.elapsed() > GRACE)
+            .extract_if(.., |open| open.grown.elapsed() > patience)
             .collect();
         for mut open in finished {
             let mut batch = self.feed.batch(followed.source);

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -213,6 +213,8 @@ impl Intake {
             stop: Arc::clone(&stop),
             drain: Arc::new(AtomicBool::new(false)),
             line_length: AtomicUsize::new(limits.line_length.max(1)),
+            rotated_seconds: AtomicU64::new(limits.rotated_seconds),
+            datagram_patience_ms: AtomicU64::new(limits.datagram_patience_ms),
         });
         let logged = Arc::new(Queue::new(limits.logged_bytes));
         let queues = [
@@ -252,6 +254,8 @@ impl Intake {
             idle_seconds: AtomicUsize::new(usize::try_from(limits.idle_seconds).unwrap_or(usize::MAX)),
             partial_most: AtomicUsize::new(limits.partial_bytes),
             partial: AtomicUsize::new(0),
+            unanswered_most: AtomicUsize::new(limits.relp_unanswered.max(1)),
+            unread_most: AtomicUsize::new(limits.relp_unread_bytes),
         });
         let log = Arc::new(Mutex::new(recovered.log));
         let logger = Logger::new(&log, &feed.queue, &logged, &stop, metrics);
@@ -341,7 +345,7 @@ impl Intake {
         lock(&self.log).wal.position()
     }
 
-    /// Bytes of the log's files. Past half of `wal.max_bytes` a snapshot is due at once.
+    /// Bytes of the log's files.
     #[must_use]
     pub fn wal_bytes(&self) -> u64 {
         lock(&self.log).wal.bytes()
@@ -399,9 +403,18 @@ impl Intake {
             usize::try_from(limits.idle_seconds).unwrap_or(usize::MAX),
             Ordering::Relaxed,
         );
-        self.feed
-            .line_length
+        let relp = limits.relp_unanswered.max(1);
+        crowd.unanswered_most.store(relp, Ordering::Relaxed);
+        crowd
+            .unread_most
+            .store(limits.relp_unread_bytes, Ordering::Relaxed);
+        let feed = &self.feed;
+        feed.line_length
             .store(limits.line_length.max(1), Ordering::Relaxed);
+        feed.rotated_seconds
+            .store(limits.rotated_seconds, Ordering::Relaxed);
+        feed.datagram_patience_ms
+            .store(limits.datagram_patience_ms, Ordering::Relaxed);
         {
             let mut log = lock(&self.log);
             log.wal.set_limits(&config.wal);

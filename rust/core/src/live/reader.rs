@@ -11,7 +11,8 @@
 //! Bounds: connections (a new one takes the place of one that was silent for `idle_seconds`, else it is
 //! refused), bytes of unfinished lines over all connections (the connection that goes past it is
 //! closed), the time that a line, a frame or a handshake may stay unfinished (`idle_seconds`), RELP
-//! messages without answer on one connection ([`UNANSWERED`]: reading pauses). Each has a counter.
+//! messages without answer on one connection (`relp_unanswered`: reading pauses), and answers that it leaves
+//! unread (`relp_unread_bytes`: it is closed). Each has a counter.
 
 use std::collections::VecDeque;
 use std::io;
@@ -37,10 +38,6 @@ use super::tls::Tls;
 const GATHER: Duration = Duration::from_micros(400);
 /// Fewer bytes than this in a round are a trickle.
 const TRICKLE: usize = 32 << 10;
-/// RELP messages that one connection may have without answer; rsyslog's window is 128.
-const UNANSWERED: usize = 1 << 16;
-/// Bytes of answers that a connection may leave unread.
-const UNREAD: usize = 1 << 20;
 /// How often silent connections are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
 /// How often one connection is read at a time while it fills the buffer.
@@ -85,6 +82,10 @@ pub(super) struct Crowd {
     pub idle_seconds: AtomicUsize,
     pub partial_most: AtomicUsize,
     pub partial: AtomicUsize,
+    /// RELP messages that one connection may have without answer; rsyslog's window is 128 by default.
+    pub unanswered_most: AtomicUsize,
+    /// Bytes of answers that a connection may leave unread.
+    pub unread_most: AtomicUsize,
 }
 
 /// How others speak to a reader.
@@ -765,7 +766,12 @@ impl Reader {
                         }
                     }
                 }
-                end |= session.out.len() > UNREAD;
+                if session.out.len() > self.crowd.unread_most.load(Ordering::Relaxed) {
+                    end = true;
+                    if let Some(Some(slot)) = self.ports.get(connection.port) {
+                        slot.port.numbers.shed.add(1);
+                    }
+                }
                 end |= session.closing && session.answers.is_empty() && session.out.is_empty();
             }
         }
@@ -788,7 +794,15 @@ impl Reader {
         if let Some(Some(connection)) = self.connections.get(index)
             && let Speech::Relp(session) = &connection.speech
         {
-            let read = !session.closing && session.answers.len() < UNANSWERED;
+            let most = self.crowd.unanswered_most.load(Ordering::Relaxed);
+            let full = session.answers.len() >= most;
+            if full
+                && connection.flags.contains(EventFlags::IN)
+                && let Some(Some(slot)) = self.ports.get(connection.port)
+            {
+                slot.port.numbers.pauses.add(1);
+            }
+            let read = !session.closing && !full;
             self.interest(index, EventFlags::IN | EventFlags::RDHUP, read);
         }
     }

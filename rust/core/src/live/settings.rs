@@ -154,6 +154,14 @@ pub struct IntakeLimits {
     pub remembered_ids: usize,
     /// Files that are followed at once.
     pub files: usize,
+    /// Seconds without growth after which a rotated file is finished.
+    pub rotated_seconds: u64,
+    /// RELP messages of one connection that may wait for their answer; then it is not read.
+    pub relp_unanswered: usize,
+    /// Bytes of answers that a RELP sender may leave unread; then its connection is closed.
+    pub relp_unread_bytes: usize,
+    /// Milliseconds for which datagrams of a unix socket wait for room in the queue; then they are dropped.
+    pub datagram_patience_ms: u64,
 }
 
 impl Default for IntakeLimits {
@@ -168,6 +176,10 @@ impl Default for IntakeLimits {
             readers: 1,
             remembered_ids: 1 << 20,
             files: 1024,
+            rotated_seconds: 10,
+            relp_unanswered: 1 << 16,
+            relp_unread_bytes: 1 << 20,
+            datagram_patience_ms: 100,
         }
     }
 }
@@ -176,7 +188,7 @@ impl Default for IntakeLimits {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WalLimits {
-    /// Bytes of one file of the log.
+    /// Bytes of one file of the log; at most a quarter of `max_bytes`.
     pub segment_bytes: u64,
     /// Seconds after which a file is closed though it is not full, so that old lines do not stay.
     pub segment_seconds: u64,

@@ -12,14 +12,11 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::feed::{FULL, Feed, Numbers};
 use super::framing;
 use crate::error::{Error, Result};
 
-/// How long datagrams wait for room in the queue.
-const PATIENCE: Duration = Duration::from_millis(100);
 /// Datagrams are read into one buffer of this size; longer ones are cut by the system and counted.
 const LARGEST: usize = 256 << 10;
 
@@ -129,7 +126,7 @@ pub(super) fn read_datagrams(
         if batch.lines > 0 {
             let lines = u64::from(batch.lines);
             numbers.lines.add(lines);
-            if feed.queue.push(batch, Some(PATIENCE)).is_err() {
+            if feed.queue.push(batch, Some(feed.datagram_patience())).is_err() {
                 numbers.dropped.add(lines);
             }
         } else {

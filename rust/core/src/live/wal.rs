@@ -427,6 +427,7 @@ impl Wal {
         held: File,
         end: Option<u64>,
     ) -> Result<(Wal, u64)> {
+        let limits = &in_quarters(limits);
         let what = || directory.display().to_string();
         let mut sealed = VecDeque::new();
         let found = segments(directory).map_err(io_error(what()))?;
@@ -569,7 +570,7 @@ impl Wal {
 
     /// Other bounds, from now on.
     pub fn set_limits(&mut self, limits: &WalLimits) {
-        self.limits = limits.clone();
+        self.limits = in_quarters(limits);
         self.syncer.set_interval(limits);
     }
 
@@ -722,6 +723,15 @@ impl Wal {
     fn show(&mut self) {
         self.bytes.set(self.bytes());
         self.files.set(self.sealed.len() as u64 + 1);
+    }
+}
+
+/// At least four files make the log: it is released by whole files, so one that is as large as the whole log would fill
+/// it and never go.
+fn in_quarters(limits: &WalLimits) -> WalLimits {
+    WalLimits {
+        segment_bytes: limits.segment_bytes.min(limits.max_bytes / 4),
+        ..limits.clone()
     }
 }
 
