@@ -108,6 +108,7 @@ class Daemon:
         self._began = time.time()
         self._reloads = [0, 0]
         self._replayed: dict[str, Any] = {}
+        self._told: dict[str, str] = {}
         self._revision = 0
         self._engine: Engine | None = None
         self._bins: ClosedBins | None = None
@@ -292,10 +293,23 @@ class Daemon:
                     mend="see the log above, and report it; what was received is in the write-ahead log",
                 )
             self._notifier.alive()
+            self._tell_troubles()
             now = time.monotonic()
             if now >= next_status:
                 next_status = now + STATUS_EVERY
                 self._notifier.status(self._status_line())
+
+    def _tell_troubles(self) -> None:
+        """Each trouble of the engine into the log when it begins and when it ends, not while it lasts."""
+        now = self._engine_troubles()
+        for part in now.keys() - self._told.keys():
+            log.error("%s: %s", part, now[part])
+        for part in self._told.keys() - now.keys():
+            log.info("%s: all is well again", part)
+        self._told = now
+
+    def _engine_troubles(self) -> dict[str, str]:
+        return dict(self.engine.metrics().get("troubles") or {})
 
     def _status_line(self) -> str:
         numbers = self._engine_numbers()
@@ -368,6 +382,7 @@ class Daemon:
             "seismolog_reloads_total": self._reloads[0],
             "seismolog_reload_errors_total": self._reloads[1],
             "seismolog_closed_revision": self._revision,
+            "seismolog_healthy": int(self.health()[0]),
             **_process_numbers(),
             **self._engine_numbers(),
         }
@@ -391,8 +406,7 @@ class Daemon:
 
     def health(self) -> tuple[bool, list[str]]:
         """Whether lines are received and counted, and every trouble."""
-        troubles = self.engine.metrics().get("troubles") or {}
-        lines = [f"{part}: {message}" for part, message in sorted(dict(troubles).items())]
+        lines = [f"{part}: {message}" for part, message in sorted(self._engine_troubles().items())]
         healthy = not lines and self.running.is_set()
         committer = self._committer
         if committer is not None and committer.state.trouble is not None:

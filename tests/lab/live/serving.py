@@ -27,11 +27,16 @@ class Serving:
     """A daemon with its own folder; `listen` are the keys of `[listen]`, further sections are given as text."""
 
     def __init__(
-        self, root: Path, listen: dict[str, Any], more: str = "", live: dict[str, Any] | None = None
+        self,
+        root: Path,
+        listen: dict[str, Any],
+        more: str = "",
+        live: dict[str, Any] | None = None,
+        store: Path | None = None,
     ) -> None:
         self.root = root
         self.metrics_port = free_port()
-        self.store = Store(root / "store")
+        self.store = Store(store or root / "store")
         self.starts = 0
         self.process: subprocess.Popen[bytes] | None = None
         settings = {"state": str(root / "state"), "metrics": f"127.0.0.1:{self.metrics_port}", **(live or {})}
@@ -45,7 +50,7 @@ class Serving:
             + "".join(f"{key} = {json.dumps(value)}\n" for key, value in listen.items() if value is not None)
             + "[live]\n"
             + "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
-            + f'[store]\nurl = "{root / "store"}"\ncommit_interval = "1s"\n'
+            + f'[store]\nurl = "{store or root / "store"}"\ncommit_interval = "1s"\n'
             + more
         )
 
@@ -109,7 +114,7 @@ class Serving:
 
     def rows(self, table: str = "client_traffic") -> pl.DataFrame:
         """The table as readers see it."""
-        return Store(self.root / "store").read(table).collect()
+        return Store(self.store.url).read(table).collect()
 
     def wait_total(self, kind: str, count: int, seconds: float = 60.0) -> None:
         """Wait until the store has so many events of a kind."""
