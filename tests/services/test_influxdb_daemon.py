@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import socket
 import time
@@ -9,10 +10,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import polars as pl
 import pytest
+import yaml
 
+from seismolog.sinks.grafana.measurements import MEASUREMENTS
 from seismolog.sinks.influxdb.measurements import CLIENT_TRAFFIC, TRAFFIC
 from seismolog.store import Store, combine
 from seismolog.store.schema import TABLES
@@ -21,6 +25,7 @@ from tests.lab.live.serving import Serving, serving
 from tests.services.influx_world import said
 from tests.services.influxd.fixtures import Bucket
 from tests.services.influxd.server import Influxd
+from tests.services.influxql_frames import judge
 
 pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.xdist_group("influxd")]
 
@@ -33,6 +38,23 @@ def section(bucket: Bucket, folder: Path) -> str:
         f'[influxdb]\nurl = "{bucket.server.url}"\norg = "{bucket.server.org}"\nbucket = "{bucket.name}"\n'
         f'token_file = "{token}"\nclients_per_hour = 5\ninstance = "lab"\nretry_longest = "1s"\ntimeout = "2s"\n'
     )
+
+
+#: Columns of a row that are no fields.
+BESIDE = {"time", "instance"}
+RULES = {
+    rule["uid"].removeprefix("seismolog-"): rule
+    for group in yaml.safe_load(
+        (Path(__file__).parents[2] / "grafana/provisioning/alerting/rules.yaml").read_text()
+    )["groups"]
+    for rule in group["rules"]
+}
+
+
+def answer(bucket: Bucket, query: str) -> dict[str, Any]:
+    """InfluxDB's answer as Grafana's data source asks for it."""
+    text = urlencode({"db": bucket.name, "q": query, "epoch": "ms"})
+    return json.loads(bucket.server.request("GET", f"/query?{text}"))
 
 
 def send(daemon: Serving, lines: list[Line]) -> None:
@@ -150,6 +172,12 @@ def test_lines_become_points_whatever_is_killed(own_influxd: Influxd, tmp_path: 
         until(lambda: bool(said(bucket, "pipeline")), daemon)
         (numbers,) = said(bucket, "pipeline")[-1:]
         assert numbers["instance"] == "lab" and numbers["lines"] > 0 and numbers["wal_bytes"] > 0
+        # All that the dashboards ask for.
+        fields = set(MEASUREMENTS["pipeline"].fields)
+        until(
+            lambda: fields == {n for r in said(bucket, "pipeline") for n in r if r[n] is not None} - BESIDE,
+            daemon,
+        )
         # And what it does not understand.
         unknown = f"<30>{datetime.now(UTC):%b %e %H:%M:%S} host backup[7]: copied 12 files to 192.0.2.9\n"
         with socket.create_connection(("127.0.0.1", daemon.port("tcp"))) as connection:
@@ -204,3 +232,7 @@ def test_lines_that_come_hours_late_come_through(influx_bucket: Bucket, tmp_path
             return same_traffic(influx_bucket, root, over) and same_clients(influx_bucket, root, over)
 
         until(equal, daemon, 60)
+        # A daemon that was killed and came back is no reason for an alert.
+        for name in ("no-lines", "unmatched-lines", "export-lag", "export-errors", "lines-shed"):
+            verdict = judge(RULES[name], lambda query: answer(influx_bucket, query))
+            assert verdict.state == "Normal", (name, verdict)
