@@ -41,7 +41,7 @@ def figure(value: float | None, unit: str) -> str:
     if unit == "percentunit":
         return f"{100 * value:.1f} %"
     if unit == "s":
-        return f"{value:.3g} s"
+        return f"{value / 60:.3g} min" if value >= 600 else f"{value:.3g} s"
     if unit == "bytes":
         return f"{value / 2**20:.3g} MiB"
     for limit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):

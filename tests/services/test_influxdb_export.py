@@ -427,6 +427,21 @@ def test_bins_that_close_and_change_are_sent(world: World) -> None:
     assert live.sink.metrics()["seismolog_influxdb_points_total"] > 0
 
 
+def test_the_daemon_tells_how_many_series_it_did_not_begin(influx_bucket: Bucket, tmp_path: Path) -> None:
+    live = Live(World(influx_bucket, tmp_path, max_series=150, clients_per_hour=100))
+    live.start()
+    live.close(some(25, range(20), a_minute=30, clients=60))
+    live.settled()
+    end = time.monotonic() + 20
+    while not (told := live.sink.metrics()).get("seismolog_influxdb_refused_series_total"):
+        assert time.monotonic() < end, told
+        time.sleep(0.05)
+    assert told["seismolog_influxdb_series"] <= 150
+    # What has no series of its own is in `other`.
+    assert_equal(influx_bucket, live.events)
+    live.stop()
+
+
 def test_late_lines_in_any_order_with_restarts_between_give_the_same(world: World) -> None:
     events = some(23, range(150), a_minute=8)
     random.Random(1).shuffle(events)
