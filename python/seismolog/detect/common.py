@@ -53,6 +53,8 @@ POOL = 1.5
 """Multiple of what one in a hundred of a network does, where addresses change hands."""
 WINDOW = 3
 """Bins over which a level is taken."""
+FRESH = -20.0
+"""Natural logarithm of the chance from which the likeness of what is new in each bin speaks for itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -421,9 +423,13 @@ def alike(
     """:func:`likeness` of two curves of counts, as they are and with the shape of their groups taken from them: the lesser.
 
     Users resemble each other as they are, by the shape of the day; two even curves do once a shape is taken from both. Who
-    is moved by one hand resembles the other either way.
+    is moved by one hand resembles the other either way. Where what is new in each bin is the same beyond all doubt
+    (:data:`FRESH`), no shape is taken: a shape changes slowly, and over a morning it would bend the curve of a host that
+    hardly asks for itself.
     """
     plain = likeness(np.log(a + 1.0), np.log(b + 1.0))
+    if plain[2] <= FRESH:
+        return plain
     over = likeness(
         np.log(a + 1.0) - np.log(np.maximum(shape_a, 0.02)),
         np.log(b + 1.0) - np.log(np.maximum(shape_b, 0.02)),

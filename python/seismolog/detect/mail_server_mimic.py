@@ -56,7 +56,7 @@ class Settings(base.Settings):
     )
     p_value: float = Field(default=0.05, gt=0, lt=1, description="Chance of a false likeness a day.")
     changes: float = Field(
-        default=0.05, gt=0, lt=1, description="Chance of the likeness of what is new in each bin, by itself."
+        default=0.03, gt=0, lt=1, description="Chance of the likeness of what is new in each bin, by itself."
     )
     bins: int = Field(default=24, ge=12, description="Bins of ten minutes that have to be seen.")
 
