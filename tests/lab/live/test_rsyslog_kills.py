@@ -1,9 +1,10 @@
-"""The real rsyslogd ends, and is killed, at random moments under load: what it can promise is kept, and nothing doubled.
+"""The real rsyslogd, or the daemon behind it, ends at random moments under load: what is promised is kept, nothing doubled.
 
 A sender feeds rsyslogd over RELP, a client address of its own in each line, and notes what rsyslogd has acknowledged. The
 ruleset of that input has no queue (`queue.type="Direct"`), so what is acknowledged has come as far as the action. What
 becomes of it then depends on the action; docs/live.md ("When rsyslog itself is killed") says the same in words:
 
+- the daemon is killed, with the printed file: everything arrives, once;
 - ended in order (SIGTERM), with the printed file: everything arrives, once;
 - killed while seismolog is away, with a queue on disk: everything that the queue holds arrives, once, whatever ended
   rsyslogd meanwhile;
@@ -22,7 +23,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -172,8 +173,11 @@ def queued(logger: Rsyslogd) -> int:
     return 0
 
 
-def under_load(logger: Rsyslogd, feeder: Feeder, number: int) -> None:
-    """End rsyslogd again and again while lines come; at last it runs, and all lines are acknowledged."""
+def under_load(logger: Rsyslogd, feeder: Feeder, end: Callable[[], None]) -> None:
+    """End something again and again while lines come; at last rsyslogd runs, and all lines are acknowledged.
+
+    `end` leaves running what is to run.
+    """
     dice = random.Random(int(os.environ.get("SEISMOLOG_SEED", "7")))
     logger.start()
     feeder.start()
@@ -181,11 +185,20 @@ def under_load(logger: Rsyslogd, feeder: Feeder, number: int) -> None:
         before = feeder.sender.confirmed
         wait_for("lines to flow", lambda before=before: feeder.sender.confirmed >= before + 200, 60)  # type: ignore[misc]
         time.sleep(dice.uniform(0, 0.4))
-        logger.end(number, 60)
-        logger.start()
+        end()
     before = feeder.sender.confirmed
     wait_for("lines to flow", lambda: feeder.sender.confirmed >= before + 200, 60)
     feeder.stop()
+
+
+def restarting(logger: Rsyslogd, number: int) -> Callable[[], None]:
+    """End rsyslogd by a signal, and start it again."""
+
+    def end() -> None:
+        logger.end(number, 60)
+        logger.start()
+
+    return end
 
 
 def counts(daemon: Serving) -> dict[str, int]:
@@ -211,13 +224,38 @@ def settled(daemon: Serving) -> None:
         time.sleep(0.1)
 
 
+def test_the_daemon_killed_with_the_printed_file_everything_arrives_once(tmp_path: Path) -> None:
+    daemon = Serving(tmp_path, {}, live={"snapshot_interval": "2s"})
+    rules = render("rsyslog", Machine(relp=str(daemon.listen["relp"])))
+    logger, feeder = rsyslogd(tmp_path / "rsyslog", rules)
+
+    def end() -> None:
+        daemon.kill()
+        daemon.start()
+
+    with ended(daemon, logger):
+        daemon.start()
+        under_load(logger, feeder, end)
+        # rsyslog looks every two seconds whether seismolog is back.
+        wait_for(
+            "all lines",
+            lambda: daemon.metrics()["seismolog_counted_lines_total"] >= len(feeder.acknowledged()),
+            60,
+        )
+        settled(daemon)
+        logger.end()
+        assert daemon.stop() == 0, daemon.said
+    assert feeder.unsure == set()
+    assert_once(counts(daemon), feeder)
+
+
 def test_ended_in_order_with_the_printed_file_everything_arrives_once(tmp_path: Path) -> None:
     daemon = Serving(tmp_path, {})
     rules = render("rsyslog", Machine(relp=str(daemon.listen["relp"])))
     logger, feeder = rsyslogd(tmp_path / "rsyslog", rules)
     with ended(daemon, logger):
         daemon.start()
-        under_load(logger, feeder, signal.SIGTERM)
+        under_load(logger, feeder, restarting(logger, signal.SIGTERM))
         settled(daemon)
         logger.end()
         assert daemon.stop() == 0, daemon.said
@@ -250,7 +288,7 @@ def test_killed_under_load_with_a_queue_on_disk_nothing_is_doubled(tmp_path: Pat
     logger, feeder = rsyslogd(tmp_path / "rsyslog", rules)
     with ended(daemon, logger):
         daemon.start()
-        under_load(logger, feeder, signal.SIGKILL)
+        under_load(logger, feeder, restarting(logger, signal.SIGKILL))
         wait_for("the queue to empty", lambda: queued(logger) == 0, 60)
         settled(daemon)
         again = daemon.metrics()["seismolog_duplicate_lines_total"]
@@ -274,7 +312,7 @@ def test_killed_under_load_without_a_queue_everything_arrives_once(tmp_path: Pat
     rules = rules.replace("/var/log/seismolog-pipe.log", str(tmp_path / "pipe.log"))
     logger, feeder = rsyslogd(tmp_path / "rsyslog", rules)
     with ended(daemon, logger):
-        under_load(logger, feeder, signal.SIGKILL)
+        under_load(logger, feeder, restarting(logger, signal.SIGKILL))
         logger.kill()
         wait_free(tmp_path / "pipe")
     assert_once(counts(daemon), feeder)
