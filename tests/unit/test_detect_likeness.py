@@ -38,7 +38,7 @@ def test_one_hand_moves_a_pc_and_a_stranger(seed: int, shape: np.ndarray) -> Non
 @pytest.mark.parametrize("seed", range(20))
 def test_two_users_share_their_morning_and_no_more(seed: int) -> None:
     dice = np.random.default_rng(seed)
-    a, b = (counts(dice, MORNING, log_normal(dice, 0.5), mean=60.0) for _ in range(2))
+    a, b = (counts(dice, MORNING, log_normal(dice, 0.5), mean=400.0) for _ in range(2))
     r, log_p, _ = alike(a, b, MORNING, MORNING)
     assert r < 0.6
     assert log_p > math.log(1e-3)
