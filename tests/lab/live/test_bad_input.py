@@ -5,6 +5,7 @@ Beside each of them an honest sender sends its lines, and every one of those is 
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import socket
 import threading
@@ -197,6 +198,28 @@ def test_a_sender_of_a_byte_at_a_time_is_closed(tmp_path: Path) -> None:
         for connection in slow:
             connection.close()
         assert sum_of(daemon, "seismolog_shed_connections_total") == len(slow)
+
+
+def test_a_relp_sender_that_does_not_wait_or_does_not_listen(tmp_path: Path) -> None:
+    def frames(first: int, count: int) -> bytes:
+        return b"".join(b"%d syslog 5 <30>x\n" % number for number in range(first, first + count))
+
+    opening = b"1 open 30 relp_version=0\ncommands=syslog\n"
+    with harassed(tmp_path, relp_unanswered=1000, relp_unread_size="64 KiB") as daemon:
+        with connect(daemon, "relp") as hasty, hasty.makefile("rb") as answers:
+            # All at once, far more than may wait for their confirmation: it is read bit by bit, and all are confirmed.
+            hasty.sendall(opening + frames(2, 20_000))
+            last = b""
+            while not last.startswith(b"20001 rsp "):
+                last = answers.readline()
+            assert sum_of(daemon, "seismolog_relp_pauses_total") > 0
+        with connect(daemon, "relp") as deaf:
+            # What it does not read fills its socket's buffers, then the bound.
+            deaf.sendall(opening)
+            with contextlib.suppress(ConnectionError):
+                for first in range(2, 100_000_000, 10_000):
+                    deaf.sendall(frames(first, 10_000))
+        assert sum_of(daemon, "seismolog_shed_connections_total") == 1
 
 
 def test_peers_outside_of_the_list_are_not_heard(tmp_path: Path) -> None:
