@@ -202,7 +202,7 @@ def test_a_rule_judges_by_the_limits_of_the_detector_that_it_stands_under() -> N
     assert f'"bins" >= {cache.bins}' in found["cache-collapse"][1]
     deviations = re.search(r'"usual" - "now" > ([\d.]+) \* \("high" - "low"\)', found["cache-collapse"][1])
     assert float(deviations[1]) == pytest.approx(cache.z / 1.349, rel=0.01)
-    assert f"now() - {10 * (cache.bins + 1) + 5}m" in found["cache-collapse"][1]
+    assert f"now() - {10 * (cache.bins + 1) + 9}m" in found["cache-collapse"][1]
 
 
 def test_links_lead_to_dashboards_that_exist_and_keep_time_and_client() -> None:

@@ -50,10 +50,10 @@ INTERVAL = "1m"
 EXPRESSION = "-100"
 
 #: Minutes that a run of bins of the model needs: the bins, the one that is still open, and the time to compute them.
-RUN_MINUTES = 10 * (RESIDUAL_BINS + 1) + 5
+RUN_MINUTES = 10 * (RESIDUAL_BINS + 1) + 9
 RUN = f"{RUN_MINUTES}m"
 #: The same for the bins that a cache collapse lasts.
-CACHE_RUN = f"{10 * (CACHE_BINS + 1) + 5}m"
+CACHE_RUN = f"{10 * (CACHE_BINS + 1) + 9}m"
 #: Standard deviations between the quartiles of a normal distribution.
 NORMAL_QUARTILES = 2 * NormalDist().inv_cdf(0.75)
 

@@ -89,7 +89,8 @@ class Prepared:
             if not writer.erase(one.measurement.name, one.first * nanos, one.last * nanos, one.tags):
                 blanks += one.blanks
         writer.write(self.texts)
-        writer.write(blanks)
+        if blanks:
+            writer.write([b"".join(blanks)])
 
 
 @dataclass
