@@ -7,7 +7,7 @@ Statistic
     For ``bins`` bins: N_SD is at least ``minimum`` and ``factor`` times what the usual share of deferrals gives for this
     N_to; its negative binomial tail is below ``p_value`` over the bins and servers of a day; log((N_to + 1)/(N_from + 1))
     lies above its usual value; and at least the share ``newcomers`` of the mail
-    is new of clients that sent little before (where the log tells no clients, N_from is ``climb`` times the expected). It is
+    is new of ``hosts`` clients or more that sent little before (where the log tells no clients, N_from is ``climb`` times the expected). It is
     dated by their mail, which comes first.
 Source
     The evening of Frethem.K in the 2003 study: normally N_SS ≫ N_SD and N_to ≈ N_from; after 18:00 N_to > N_from, and
@@ -69,6 +69,9 @@ class Settings(base.Settings):
         gt=0,
         lt=1,
         description="Share of the mail that clients hand over which sent little before.",
+    )
+    hosts: int = Field(
+        default=3, ge=1, description="Clients that these are at least: one alone is no outbreak."
     )
     climb: float = Field(
         default=1.35,
@@ -134,7 +137,7 @@ def _surges(
             should = expected
         new = _newcomers(view, server, first, len(accepted), begin, stop)
         climbed = bool(accepted[low:high].sum() >= settings.climb * should[low:high].sum())
-        if not (climbed if new is None else new[1] >= settings.newcomers):
+        if not (climbed if new is None else new[0] >= settings.hosts and new[1] >= settings.newcomers):
             continue
         if new is not None:
             # Their mail comes first: what is put off is a share of it.
