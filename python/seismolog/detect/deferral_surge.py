@@ -6,9 +6,9 @@ Series
 Statistic
     For ``bins`` bins: N_SD is at least ``minimum`` and ``factor`` times what the usual share of deferrals gives for this
     N_to; its negative binomial tail is below ``p_value`` over the bins and servers of a day; log((N_to + 1)/(N_from + 1))
-    lies above its usual value; and at least the share ``newcomers`` of the mail
-    is new of ``hosts`` clients or more that sent little before (where the log tells no clients, N_from is ``climb`` times the expected). It is
-    dated by their mail, which comes first.
+    lies above its usual value; and at least the share ``newcomers`` of the mail is new of ``hosts`` clients or more that
+    sent little before (where the log tells no clients, N_from is ``climb`` times the expected). It is dated by their mail,
+    which comes first.
 Source
     The evening of Frethem.K in the 2003 study: normally N_SS ≫ N_SD and N_to ≈ N_from; after 18:00 N_to > N_from, and
     deferrals and queries climb together. Numbers are ours.
