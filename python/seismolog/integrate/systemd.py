@@ -39,6 +39,8 @@ Description=Counts DNS queries and mail from the log lines of their servers
 After=network.target
 # rsyslog queues while we are away, and goes on when we are here.
 Before=rsyslog.service syslog-ng.service
+# What ends it may last (a full disk): it is started again however often that takes.
+StartLimitIntervalSec=0
 
 [Service]
 {kind}
