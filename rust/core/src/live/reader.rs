@@ -729,7 +729,12 @@ impl Reader {
         let mut end = false;
         let mut unread = None;
         match &mut connection.speech {
-            Speech::Relp(session) if session.deaf => return true,
+            Speech::Relp(session) if session.deaf => {
+                if !session.closing {
+                    return true;
+                }
+                end = true;
+            }
             Speech::Lines(_) => {
                 if let Transport::Tls(tls) = &mut connection.transport {
                     end = tls.flush().is_err();
@@ -758,8 +763,10 @@ impl Reader {
                             // Gone, but what it sent before is here, and may be nowhere else: rsyslog takes a
                             // message off its queue when omrelp has sent it.
                             session.deaf = true;
-                            end = true;
-                            if !session.closing {
+                            session.out.clear();
+                            if session.closing {
+                                end = true;
+                            } else {
                                 unread = Some(token(index, connection.generation));
                             }
                             break;
@@ -776,10 +783,9 @@ impl Reader {
             }
         }
         if let Some(data) = unread {
+            // What does not come within its time is read later, up to the end that is reported then.
             self.read_out(data);
-            if self.find(data).is_none() {
-                return false;
-            }
+            return self.find(data).is_some();
         }
         if end {
             self.close(index);
