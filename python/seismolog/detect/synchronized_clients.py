@@ -39,6 +39,8 @@ NAME = "synchronized_clients"
 SUMMARY = "Curves of several clients rise and fall together."
 TABLES: Mapping[str, Sequence[str]] = {"client_traffic": ("bin_start", "server", "kind", "client", "count")}
 BLOCK = 1024
+FRESH = 0.5
+"""Rank correlation of what is new in each bin from which a pair is looked at whatever its levels do."""
 
 
 class Settings(base.Settings):
@@ -146,16 +148,19 @@ def together(view: View, shown: Curves, runs: Sequence[Run], settings: Settings)
         row: npt.NDArray[np.float64] = groups.shapes[groups.member[shown.rows[runs[i].row]]]
         return row
 
-    ranked = np.zeros((len(runs), n), np.float32)
-    held = np.zeros((len(runs), n), np.float32)
+    # Two faces of each curve, as ranks: without the shape of its group, and what is new in each bin.
+    shaped, fresh, held = (np.zeros((len(runs), n), np.float32) for _ in range(3))
     for i, run in enumerate(runs):
         low, high = run.first + 2, run.stop - 2  # the edges are cut
         span = np.arange(low, high)[shown.covered[low:high]]
-        own = np.log(shown.values[run.row, span].astype(np.float64) + 1)
-        own -= np.log(np.maximum(shape(i)[span], 0.02))
+        plain = np.log(shown.values[run.row, span].astype(np.float64) + 1)
+        own = plain - np.log(np.maximum(shape(i)[span], 0.02))
         if len(span) < settings.bins - 4 or own.std() == 0:
             continue
-        ranked[i, span] = common.ranks(own) * math.sqrt(len(span))
+        shaped[i, span] = common.ranks(own) * math.sqrt(len(span))
+        fresh[i, span[1:]] = common.ranks(plain[1:] - common.lag_one(plain) * plain[:-1]) * math.sqrt(
+            len(span) - 1
+        )
         held[i, span] = 1.0
     common_bins = held @ held.T
     eligible = (int((common_bins >= settings.bins - 4).sum()) - len(runs)) / 2
@@ -165,14 +170,14 @@ def together(view: View, shown: Curves, runs: Sequence[Run], settings: Settings)
 
     found: dict[tuple[int, int], Pair] = {}
     for lag in range(-settings.lag, settings.lag + 1):
-        moved = [_shift(a, lag) for a in (ranked, held, some)]
+        moved = [_shift(a, lag) for a in (shaped, fresh, held, some)]
         for start in range(0, len(runs), BLOCK):
             block = slice(start, start + BLOCK)
-            chosen = _block((ranked[block], held[block], some[block]), moved, start, settings)
+            chosen = _block((shaped[block], fresh[block], held[block], some[block]), moved, start, settings)
             for i, j in chosen:
                 if shown.names[runs[i].row] == shown.names[runs[j].row]:
                     continue
-                both = np.flatnonzero((held[i] > 0) & (moved[1][j] > 0))
+                both = np.flatnonzero((held[i] > 0) & (moved[2][j] > 0))
                 a, b = shown.values[runs[i].row, both], shown.values[runs[j].row, both - lag]
                 r, log_p, _ = common.alike(a, b, shape(i)[both], shape(j)[both - lag])
                 if r < settings.correlation or log_p > limit:
@@ -190,23 +195,36 @@ def _block(
     settings: Settings,
 ) -> list[tuple[int, int]]:
     """Pairs of a block of rows with later ones that are alike at a first look, by matrix products over common bins."""
-    (a, ha, sa), (b, hb, sb) = mine, theirs
-    count = ha @ hb.T
+    shaped, fresh, held, some = zip(mine, theirs, strict=True)
+    count = held[0] @ held[1].T
+    later = np.arange(len(held[1]))[None, :] > (start + np.arange(len(held[0])))[:, None]
+    chosen = (
+        later
+        & (count >= settings.bins - 4)
+        & (some[0] @ some[1].T >= settings.nonzero)
+        & (
+            (_correlation(shaped, held, count) >= settings.correlation - 0.1)
+            | (_correlation(fresh, held, count) >= FRESH)
+        )
+    )
+    first, second = np.nonzero(chosen)
+    return list(zip((first + start).tolist(), second.tolist(), strict=True))
+
+
+def _correlation(
+    pair: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]],
+    held: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]],
+    count: npt.NDArray[np.float32],
+) -> npt.NDArray[np.float32]:
+    """Correlation of every row of one block with every row of another, over the `count` bins that both hold."""
+    (a, b), (ha, hb) = pair, held
     safe = np.maximum(count, 1.0)
     mean_a, mean_b = a @ hb.T / safe, ha @ b.T / safe
     cross = a @ b.T / safe - mean_a * mean_b
     var_a = np.maximum((a * a) @ hb.T / safe - mean_a**2, 1e-6)
     var_b = np.maximum(ha @ (b * b).T / safe - mean_b**2, 1e-6)
-    r = cross / np.sqrt(var_a * var_b)
-    later = np.arange(len(b))[None, :] > (start + np.arange(len(a)))[:, None]
-    chosen = (
-        later
-        & (count >= settings.bins - 4)
-        & (sa @ sb.T >= settings.nonzero)
-        & (r >= settings.correlation - 0.1)
-    )
-    first, second = np.nonzero(chosen)
-    return list(zip((first + start).tolist(), second.tolist(), strict=True))
+    result: npt.NDArray[np.float32] = cross / np.sqrt(var_a * var_b)
+    return result
 
 
 def _shift(values: npt.NDArray[np.float32], lag: int) -> npt.NDArray[np.float32]:
