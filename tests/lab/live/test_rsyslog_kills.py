@@ -114,7 +114,8 @@ class Feeder:
         sender = self.sender
         if not sender.connected:
             sender.connect(60)
-        while not self._stop.is_set():
+        # Some thousands a second: what comes while seismolog is away for some seconds has room in the queue.
+        while not self._stop.wait(0.02):
             while len(sender.waiting) < sender.window:
                 sender.begin(self.line())
             sender.take(sender.window // 2)
