@@ -86,9 +86,8 @@ def plan(
 def put(planned: Iterable[Planned], day: Day, *, habits_only: bool = False) -> Day:
     """The day with what is planned, its truth included; of other days (`habits_only`) what is there every day."""
     made = day.copy()
-    for one in planned:
-        if habits_only and not one.habit:
-            continue
+    chosen = [one for one in planned if one.habit or not habits_only]
+    for one in sorted(chosen, key=lambda one: one.follows):
         one.put(made)
-        made.truth.append(one.truth(made))
+    made.truth += [one.truth(made) for one in chosen]
     return made

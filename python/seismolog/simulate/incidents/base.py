@@ -139,6 +139,8 @@ class Planned:
         What it is; None for what is put in without being looked for.
     habit
         Whether it is there on the days before as well.
+    follows
+        Whether it is put in when all others are: it follows a curve that they may bend.
     """
 
     put: Callable[[Day], None]
@@ -152,6 +154,7 @@ class Planned:
     strength: float
     note: str
     habit: bool = False
+    follows: bool = False
 
     def truth(self, day: Day) -> Injected:
         """The truth of it on a day."""

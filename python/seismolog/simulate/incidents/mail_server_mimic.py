@@ -47,7 +47,17 @@ def positive(cast: Cast, rng: np.random.Generator, strength: float) -> Planned:
     )
     note = f"{20 * strength:.0f} % of the curve of {cast.world.mail_names[0]}"
     return Planned(
-        put, NAME, "positive", may, (cast.text(client),), cast.server_of(client), begin, end, strength, note
+        put,
+        NAME,
+        "positive",
+        may,
+        (cast.text(client),),
+        cast.server_of(client),
+        begin,
+        end,
+        strength,
+        note,
+        follows=True,
     )
 
 
