@@ -32,7 +32,7 @@ def analyze(store: Path, *files: Path) -> None:
     """`seismolog analyze` on files, into a store."""
     store.parent.mkdir(parents=True, exist_ok=True)
     config = store.with_name("analyze.toml")
-    config.write_text("")
+    config.write_text("[detect]\nenabled = false\n")  # only counts are looked at
     subprocess.run(
         [
             *(PROGRAM, "analyze", *map(str, files), "--store", str(store)),
