@@ -57,7 +57,6 @@ def test_named_file_channel_tells_the_same_as_syslog(captured: Path) -> None:
 
 @pytest.mark.service
 @pytest.mark.slow
-@pytest.mark.xdist_group("system-log")
 def test_fresh_capture_is_counted_exactly(tmp_path: Path, lab_available: None) -> None:
     rounds = 4
     capture(tmp_path, rounds=rounds)

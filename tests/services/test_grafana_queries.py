@@ -43,7 +43,7 @@ from tests.services.influxql_frames import (
     transform,
 )
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("grafana-influxd")]
+pytestmark = [pytest.mark.service]
 
 GRAFANA = Path(__file__).parents[2] / "grafana"
 BOARDS = {p.stem: json.loads(p.read_text()) for p in sorted((GRAFANA / "dashboards").glob("*.json"))}

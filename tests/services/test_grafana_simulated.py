@@ -28,7 +28,7 @@ from tests.services.influxd.server import Influxd
 from tests.services.influxql_frames import View, frames, judge, transform
 from tests.services.test_grafana_queries import BOARDS, DAY, EXPECTED, PANELS, RULES, panel_of
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("grafana-influxd")]
+pytestmark = [pytest.mark.service]
 
 PROGRAM = str(Path(sys.executable).parent / "seismolog")
 ROWS = "deferral_surge,login_attack,model_residual,synchronized_clients,cache_collapse"

@@ -17,7 +17,7 @@ from seismolog.store import Store
 from tests.services.influx_world import assert_equal, put, said, some
 from tests.services.influxd.fixtures import Bucket
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("influxd")]
+pytestmark = [pytest.mark.service]
 
 PROGRAM = str(Path(sys.executable).parent / "seismolog")
 

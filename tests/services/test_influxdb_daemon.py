@@ -27,7 +27,7 @@ from tests.services.influxd.fixtures import Bucket
 from tests.services.influxd.server import Influxd
 from tests.services.influxql_frames import judge
 
-pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.xdist_group("influxd")]
+pytestmark = [pytest.mark.service, pytest.mark.slow]
 
 
 def section(bucket: Bucket, folder: Path) -> str:

@@ -22,7 +22,7 @@ from tests.services.influx_world import Event, assert_equal, at, frames, put, sa
 from tests.services.influxd.fixtures import Bucket
 from tests.unit.live_fakes import FakeEngine
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("influxd")]
+pytestmark = [pytest.mark.service]
 
 
 def config_of(bucket: Bucket, tmp_path: Path, url: str | None = None, **more: Any) -> Config:

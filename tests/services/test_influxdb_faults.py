@@ -25,7 +25,7 @@ from tests.services.influxd.fixtures import Bucket
 from tests.services.influxd.server import Influxd
 from tests.services.test_influxdb_export import Live, World, config_of
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("influxd")]
+pytestmark = [pytest.mark.service]
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tests.lab.live.lines import Line, site
 from tests.lab.live.relp import Sender
 from tests.lab.live.serving import serving
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("live-lab-2")]
+pytestmark = [pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ import pytest
 from tests.lab.capture.daemons import free_port, wait_for
 from tests.lab.live.serving import Serving, query_line, serving
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("live-lab-2"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 MIB = 1 << 20
 #: What the daemon may take, whatever is sent to it.

@@ -20,7 +20,7 @@ from tests.lab.capture.daemons import free_port
 from tests.lab.live.relp import Sender
 from tests.lab.live.serving import Serving, query_line
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("live-lab")]
+pytestmark = [pytest.mark.slow]
 
 KILLS = int(os.environ.get("SEISMOLOG_KILLS", "10"))
 #: Lines of one batch; a client asks ten times, so that a lost and a doubled line cannot cancel out.

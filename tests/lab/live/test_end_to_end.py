@@ -23,7 +23,6 @@ from tests.services.daemons import Daemon, Rsyslogd, SyslogNg, available, rsyslo
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.service,
-    pytest.mark.xdist_group("system-log"),
     pytest.mark.timeout(300),
 ]
 

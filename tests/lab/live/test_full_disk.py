@@ -25,7 +25,7 @@ from tests.lab.live.relp import Sender
 from tests.lab.live.serving import Serving, query_line
 from tests.services.daemons import available
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("live-lab-2"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 @pytest.fixture

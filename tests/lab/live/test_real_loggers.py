@@ -23,7 +23,7 @@ from tests.lab.live.lines import Line
 from tests.lab.live.serving import PROGRAM, Serving
 from tests.services.daemons import Daemon, Rsyslogd, SyslogNg, available, rsyslog_module, unpack_syslog_ng
 
-pytestmark = [pytest.mark.slow, pytest.mark.service, pytest.mark.xdist_group("live-lab")]
+pytestmark = [pytest.mark.slow, pytest.mark.service]
 
 
 @pytest.fixture(scope="module")

@@ -45,7 +45,6 @@ WINDOW = 1024
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.service,
-    pytest.mark.xdist_group("live-lab"),
     pytest.mark.timeout(120 + 20 * KILLS),
 ]
 

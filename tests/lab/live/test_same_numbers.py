@@ -19,7 +19,7 @@ from tests.lab.live.lines import Line
 from tests.lab.live.relp import Sender
 from tests.lab.live.serving import Serving, serving
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("live-lab")]
+pytestmark = [pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
