@@ -78,12 +78,12 @@ def test_few_queries_are_no_flood() -> None:
     assert find(world.view(), Settings()) == []
 
 
-def of_the_root(world, counts: list[int]) -> None:
+def of_the_root(world, counts: list[int], hour: float = 10) -> None:
     world.add(
         "domain",
         [
             {
-                "bin_start": at(10, 1) + i * TEN,
+                "bin_start": at(hour, 1) + i * TEN,
                 "server": "1dns",
                 "domain": ".",
                 "count": count,
@@ -105,6 +105,17 @@ def test_ns_of_the_root_is_found_where_ns_is_asked_for_all_day() -> None:
     (one,) = find(world.view(), Settings())
     assert (one.subjects[0], one.start, one.end) == (VICTIM, at(10, 1), at(11, 1))
     assert "180 NS queries of the root" in one.explanation
+
+
+def test_the_root_is_looked_at_beside_a_flood_of_another_name() -> None:
+    world = world_of()
+    for day in (0, 1):
+        world.queries("192.0.2.77", at(0, day), 24, ns=60)
+    flood(world, 2000, 0.99, "ns")  # at ten, and told by all names together
+    world.queries("198.51.100.77", at(15, 1), 1, ns=180)
+    of_the_root(world, [180] * 6, 15)
+    found = find(world.view(), Settings())
+    assert [(r.subjects[0], r.start) for r in found] == [(VICTIM, at(10, 1)), ("198.51.100.77", at(15, 1))]
 
 
 def test_ns_of_other_names_beside_a_little_of_the_root_is_no_flood() -> None:

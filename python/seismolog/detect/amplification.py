@@ -74,13 +74,18 @@ def find(view: View, settings: Settings) -> list[Raised]:
             continue
         past = _past(view, curves, query_type, settings)
         raised = _stretches(view, curves, query_type, total, past, settings)
-        if query_type == "ns" and not raised:
+        if query_type == "ns":
             root = np.minimum(_root(view, curves, curves.first, curves.bins), total)
-            raised = _stretches(
-                view, curves, query_type, root, _root_before(view, curves, past), settings, ROOT
-            )
+            before = np.minimum(_root(view, curves, curves.first - len(past) * curves.bin, len(past)), past)
+            of_root = _stretches(view, curves, query_type, root, before, settings, ROOT)
+            # What all names together have told is not told again.
+            raised += [one for one in of_root if not any(_overlap(one, other) for other in raised)]
         found += raised
     return found
+
+
+def _overlap(one: Raised, other: Raised) -> bool:
+    return (one.end is None or other.start < one.end) and (other.end is None or one.start < other.end)
 
 
 def _stretches(
@@ -127,11 +132,6 @@ def _root(view: View, curves: Curves, since: datetime, bins: int) -> npt.NDArray
     )
     counts[rows["place"].to_numpy()] = rows["ns"].to_numpy()
     return counts
-
-
-def _root_before(view: View, curves: Curves, past: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """NS queries of the root in the bins of the days before, of which `past` has those of all names."""
-    return np.minimum(_root(view, curves, curves.first - len(past) * curves.bin, len(past)), past)
 
 
 def _past(view: View, curves: Curves, query_type: str, settings: Settings) -> npt.NDArray[np.float64]:

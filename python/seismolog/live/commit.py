@@ -101,6 +101,7 @@ class Committer:
         self._urgent = threading.Event()
         self._flushed = threading.Condition()
         self._asked = self._done = 0
+        self._ended = False
         self._abandon = threading.Event()
         self._waiting_since: float | None = None
         self._last_upkeep = time.monotonic()
@@ -123,9 +124,8 @@ class Committer:
             asked = self._asked
             self._urgent.set()
             self._wake.set()
-            return (
-                self._flushed.wait_for(lambda: self._done >= asked or not self.alive, timeout) and self.alive
-            )
+            self._flushed.wait_for(lambda: self._done >= asked or self._ended, timeout)
+            return self._done >= asked
 
     @property
     def alive(self) -> bool:
@@ -148,6 +148,14 @@ class Committer:
         return not self._thread.is_alive() and self.state.trouble is None
 
     def _run(self) -> None:
+        try:
+            self._work()
+        finally:
+            with self._flushed:
+                self._ended = True
+                self._flushed.notify_all()
+
+    def _work(self) -> None:
         pause = _FIRST_WAIT
         last = -1e9
         while not self._abandon.is_set():

@@ -43,13 +43,12 @@ def plan(
     day: Day,
     *,
     strength: float = 1.0,
-    each: int = 1,
     lookalikes: int = 1,
     names: Iterable[str] | None = None,
     taken: Iterable[int] = (),
     turn: int = 0,
 ) -> list[Planned]:
-    """What a day is given of each row: `each` positives of a strength, and look-alikes.
+    """What a day is given of each row: a positive of a strength, and look-alikes.
 
     Clients and accounts are given out once; what concerns a whole server has a stretch of time of its own, and is left out
     where the day has no room for it.
@@ -73,7 +72,7 @@ def plan(
             [world.parameters.seed, 2025, 21, day.number + 1000, code, rows().index(name)]
         )
         cast.rng = own
-        wanted = [partial(module.positive, cast, own, strength)] * each
+        wanted = [partial(module.positive, cast, own, strength)]
         if hasattr(module, "lookalike"):
             wanted += [partial(module.lookalike, cast, own)] * lookalikes
         for one in wanted:
