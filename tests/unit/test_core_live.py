@@ -128,8 +128,9 @@ def test_a_minute_closes_by_the_clock_when_nothing_comes(tmp_path: Path) -> None
         [closed] = live.closed_after(0)
         assert closed.servers == ["ns1"]
         assert pl.DataFrame(closed.table("traffic"))["count"].to_list() == [1]
-        # Details are told when their hour is over, which may have happened meanwhile.
-        if datetime.now(UTC) < at.replace(minute=59, second=0):
+        # Domains are told when their ten minutes are over, which may have happened since the line; never before.
+        minutes = timedelta(minutes=at.minute % 10, seconds=at.second, microseconds=at.microsecond)
+        if datetime.now(UTC) < at - minutes + timedelta(minutes=10):
             assert "domain" not in closed.tables()
         with pytest.raises(_core.UsageError, match='no table "domains"'):
             closed.table("domains")
