@@ -42,6 +42,9 @@ class Scan:
     def servers(self) -> list[str]:
         """Server names; the column `server` holds positions in this list."""
     @property
+    def other_year(self) -> int | None:
+        """The year of the first line, where a file that was counted in stretches shows that another one was taken."""
+    @property
     def split_bins(self) -> list[tuple[int, int]]:
         """Bins (start, server) whose rows come from more than one place and must be added together."""
     @property
@@ -111,6 +114,9 @@ def scan(
     digest: bool = False,
     limits: Mapping[str, int] = ...,
     progress: Callable[[int, int, int], object] | None = None,
+    stretch: int = 0,
+    stretch_rows: int = ...,
+    take: Callable[[Scan], object] | None = None,
 ) -> Scan:
     """Counts the lines of files in bins of one minute.
 
@@ -122,7 +128,9 @@ def scan(
     for the registered domains of `details`; without it they are the last two labels. `timezone`: zone of times that tell
     none (None: UTC, and reported as a guess). `year`: year of each file's first line where lines tell none. `digest`:
     hash every text. `limits`: bounds by name (see Settings). `progress(bytes read, bytes in all, lines read)` is called
-    ten times a second; an exception that it raises stops the scan.
+    ten times a second; an exception that it raises stops the scan. With `take`, one file is counted in stretches of about
+    `stretch` bytes of text or `stretch_rows` rows, each a scan of its own that shares rows of the bins at a cut with its
+    neighbours: all but the last are handed to `take`, whose exception stops the scan, and the last is returned.
     """
 
 @final

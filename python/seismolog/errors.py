@@ -17,6 +17,7 @@ Limits: an error text may quote names that came out of a log or a file system. T
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -157,6 +158,17 @@ class StoreError(SeismologError):
     exit_code = 4
 
 
+#: What to do about an error of the system that the core met, by its number.
+_MENDS = {
+    errno.ENOSPC: "make room on that disk (`df -h` shows it); nothing that was written before is touched",
+    errno.EDQUOT: "raise the quota on that disk, or make room; nothing that was written before is touched",
+    errno.EROFS: "choose a folder that can be written; that file system is mounted read-only",
+    errno.EACCES: "run as a user who may use it, or change who may (`ls -l` shows it)",
+    errno.EADDRINUSE: "stop what listens there (`ss -lntup` shows it), or choose another port",
+    errno.EADDRNOTAVAIL: "choose an address of this machine (`ip address` shows them)",
+}
+
+
 def from_core(error: Exception) -> SeismologError:
     """The member of this family for an error of the counting core.
 
@@ -170,13 +182,15 @@ def from_core(error: Exception) -> SeismologError:
         return UsageError(message)
     file = getattr(error, "file", None)
     offset = getattr(error, "offset", None)
+    mend = next((mend for code, mend in _MENDS.items() if message.endswith(f"(os error {code})")), None)
     if "InputError" in names:
         return InputError(
             message,
             file=None if file is None else str(file),
             offset=offset if isinstance(offset, int) else None,
+            mend=mend,
         )
-    return SeismologError(message, file=None if file is None else str(file))
+    return SeismologError(message, file=None if file is None else str(file), mend=mend)
 
 
 @contextlib.contextmanager

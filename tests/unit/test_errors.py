@@ -56,3 +56,11 @@ def test_errors_of_the_extension_itself_are_mapped() -> None:
 
     with pytest.raises(InputError, match="nowhere"), core_errors():
         _core.scan(["/nowhere/at/all.log"])
+
+
+@pytest.mark.parametrize(("number", "mend"), [(28, "make room"), (98, "ss -lntup"), (13, "run as a user")])
+def test_an_error_of_the_system_says_what_to_do(number: int, mend: str) -> None:
+    for name in ("InputError", "Other"):
+        mapped = from_core(_core_class(name)(f"wal: it failed (os error {number})"))
+        assert mapped.mend is not None and mend in mapped.mend
+    assert from_core(_core_class("InputError")("a line that says (os error 28) itself")).mend is None

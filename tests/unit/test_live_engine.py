@@ -26,12 +26,12 @@ BOTH = ("traffic", "client_traffic")
 class Real:
     """A daemon in a thread, over a folder that stays."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, live: str = "") -> None:
         self.port = free_port()
         file = folder / "site.toml"
         file.write_text(
             f'[listen]\ntcp = "127.0.0.1:{self.port}"\nrelp = "127.0.0.1:{free_port()}"\nlateness = "2s"\n'
-            f'[live]\nmetrics = "127.0.0.1:{free_port()}"\n[store]\nurl = "store"\ncommit_interval = 0\n'
+            f'[live]\nmetrics = "127.0.0.1:{free_port()}"\n{live}\n[store]\nurl = "store"\ncommit_interval = 0\n'
         )
         self.daemon = Daemon(lambda: load(file), folder / "live", notifier=Notifier({}))
         self.thread = threading.Thread(target=lambda: self.daemon.run(signals=False))
@@ -101,3 +101,27 @@ def test_lines_over_tcp_are_counted_as_those_of_a_file_over_a_restart_and_an_arc
     assert len(live.sources()) == 2
     for name in BOTH:
         assert table(live, name).equals(table(archive, name)), name
+
+
+def test_a_burst_that_memory_has_no_room_for_is_counted_from_the_log(tmp_path: Path) -> None:
+    made = lines(0, 540) * 300
+    with Real(tmp_path, live='logged_size = "64 KiB"\nwal_segment = "4 MiB"\nnice = 19') as real:
+        real.send(made)
+        numbers = real.daemon.engine.metrics()
+    assert numbers['seismolog_queue_waits_total{queue="logged"}'] > 10  # batches that were left to the log
+    assert numbers['seismolog_queue_waits_total{queue="behind"}'] == 0
+    assert numbers["seismolog_wal_damaged_bytes_total"] == 0
+    (tmp_path / "all.log").write_text("\n".join(made) + "\n")
+    live, archive = Store(tmp_path / "store"), Store(tmp_path / "archive")
+    analyze_into_store([tmp_path / "all.log"], ScanOptions(), archive)
+    for name in BOTH:
+        assert table(live, name).equals(table(archive, name)), name
+
+
+def test_whoever_sends_waits_for_counting_that_is_too_far_behind(tmp_path: Path) -> None:
+    made = lines(0, 540) * 100
+    with Real(tmp_path, live='logged_size = "64 KiB"\nbehind_size = "256 KiB"') as real:
+        real.send(made)
+        numbers = real.daemon.engine.metrics()
+    assert numbers['seismolog_queue_waits_total{queue="behind"}'] > 0
+    assert numbers["seismolog_counted_lines_total"] == len(made)

@@ -40,6 +40,8 @@ def status(seconds: float, lines: int, **numbers: float) -> dict[str, Any]:
             'seismolog_queue_bytes{queue="received"}': 50,
             'seismolog_queue_bound_bytes{queue="received"}': 200,
             'seismolog_kernel_dropped_total{source="udp"}': 3,
+            'seismolog_shed_total{bound="clients_per_bin"}': 9,
+            'seismolog_shed_total{bound="names_per_bin"}': 0,
             "seismolog_closed_revision": 900,
             'seismolog_cursor_revision{reader="store"}': 800,
             "seismolog_store_lag_seconds": 2.5,
@@ -66,7 +68,8 @@ def test_a_summary_is_of_the_time_between_two_looks() -> None:
     assert summary["matched_share"] == 0.5
     assert summary["understood_share"] == 0.75
     assert summary["queues"] == [{"queue": "received", "bytes": 50, "fill": 0.25}]
-    assert summary["lost"]["kernel_dropped"] == 3
+    assert summary["lost"] == {"kernel_dropped": 3, "dropped_messages": 0}
+    assert summary["shed"] == {"clients_per_bin": 9, "names_per_bin": 0}
     assert summary["behind_bytes"] == {"store": 100}
     assert summary["lag_seconds"] == {"store": 2.5}
     assert summary["uptime_seconds"] == 12.0
@@ -90,8 +93,11 @@ def test_the_page_shows_it_and_no_escape_of_a_log(capsys: pytest.CaptureFixture[
         "full: senders wait",
         "wal: no space left",
         "trouble",
+        "kernel dropped",
+        "past limits.clients_per_bin",
     ):
         assert text in shown
+    assert "names_per_bin" not in shown
     assert "\x1b" not in shown
     assert "\\x1b[31m" in shown
 
@@ -321,3 +327,36 @@ def test_the_clock_and_the_buffer_are_looked_at(tmp_path: Path) -> None:
     config = load(tmp_path / "site.toml")
     assert [f.check for f in doctor._clock(config, False)] == ["clock"]
     assert "net.core.rmem_max" in (next(iter(doctor._udp(config, False))).mend or "")
+
+
+@pytest.mark.parametrize(
+    ("told", "level", "text"),
+    [
+        ("LoadState=not-found\nActiveState=inactive\nResult=success\nExecMainStatus=0\n", None, ""),
+        (
+            "LoadState=loaded\nActiveState=inactive\nResult=success\nExecMainStatus=0\n",
+            "warning",
+            "is inactive",
+        ),
+        (
+            "LoadState=loaded\nActiveState=failed\nResult=exit-code\nExecMainStatus=203\n",
+            "wrong",
+            "may not start",
+        ),
+        (
+            "LoadState=loaded\nActiveState=failed\nResult=watchdog\nExecMainStatus=6\n",
+            "wrong",
+            "by watchdog (status 6)",
+        ),
+    ],
+)
+def test_doctor_says_why_systemd_does_not_run_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str, level: str | None, text: str
+) -> None:
+    tool = tmp_path / "systemctl"
+    tool.write_text(f"#!/bin/sh\ncat <<'END'\n{told}END\n")
+    tool.chmod(0o755)
+    monkeypatch.setattr(doctor.shutil, "which", lambda _: str(tool))
+    found = list(doctor._unit())
+    assert [f.level for f in found] == ([] if level is None else [level])
+    assert all(text in f.text and f.mend for f in found)

@@ -7,11 +7,12 @@ could not be read instead of stopping at it: the caller decides about the exit s
 - :mod:`~seismolog.archive.discover`  paths, folders and globs become a list of files
 - :mod:`~seismolog.archive.scanning`  the counting core behind a small protocol, and its frames made plain
 - :mod:`~seismolog.archive.sources`   digests read, plan made: what to scan, skip, replace
+- :mod:`~seismolog.archive.batches`   how many files are counted at once
+- :mod:`~seismolog.archive.stretches` a log that is longer than memory, put into the store piece by piece
 - :mod:`~seismolog.archive.jobs`      the two jobs
 
-Limits: files are counted in batches bounded by their size (``[archive] batch_size``); one file is never
-cut, so the counts of the largest single file must fit in memory (a day of 10 million queries by 20,000
-clients: 0.7 GiB).
+Limits: files are counted in batches bounded by their size (``[archive] batch_size``), and a longer file in stretches of that
+size, so the counts of one batch must fit in memory (a day of 10 million queries by 20,000 clients: 0.7 GiB).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ Limits: see the package.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 import polars as pl
 
+from seismolog.archive.batches import Pace, batches
 from seismolog.archive.discover import STDIN, Found, PassedOver, discover
 from seismolog.archive.scanning import (
     Progress,
@@ -35,18 +36,17 @@ from seismolog.archive.scanning import (
     public_suffixes,
 )
 from seismolog.archive.sources import PlannedFiles, absolute, plan_files
+from seismolog.archive.stretches import Stretches, right_year, together
 from seismolog.errors import InputError, core_errors
 from seismolog.series import counts
 from seismolog.store import Store
-from seismolog.store.identity import FileIdentity, may_replace, source_id
+from seismolog.store.identity import may_replace, source_id
 from seismolog.store.journal import SourceEntry
 from seismolog.store.schema import SOURCE
 from seismolog.store.writer import SourceWriter
 
 __all__ = ["Archived", "Counted", "analyze_into_store", "count"]
 
-#: Text is taken to be this many times longer than its compressed form.
-_EXPANSION = 10
 #: Names of one content that are remembered.
 _NAMES = 8
 
@@ -119,18 +119,25 @@ def count(
     reports: list[Mapping[str, Any]] = []
     todo = _paths_to_scan(planned)
     tell = _Telling(progress, todo)
-    for batch in _batches(todo, planned, options.batch_size):
-        with core_errors():
-            scanned = scanner.scan(batch, **options.arguments(), **want, progress=tell.batch(batch))
-        reports += scanned.sources
+
+    def chosen(scanned: Scanned) -> tuple[pl.DataFrame, int]:
         frame = plain_frames(_Unsplit(scanned), scanner.KINDS, (table,))[table]
+        rows = frame.height
         if since is not None:
             frame = frame.filter(pl.col("bin_start") >= since)
         if until is not None:
             frame = frame.filter(pl.col("bin_start") < until)
         if servers:
             frame = frame.filter(pl.col("server").is_in(list(servers)))
-        parts.append(counts(frame, by, bin))
+        return counts(frame, by, bin), rows
+
+    pace = Pace(options)
+    for batch in batches(todo, planned, pace):
+        again = batch[0] not in planned.streams
+        scanned, taken, rows = _in_stretches(scanner, batch, options, want, tell.batch(batch), chosen, again)
+        pace.made(sum(int(r["bytes"]) for r in scanned), rows)
+        parts += taken
+        reports += scanned
     summary = _summary(reports, options.timezone, options.year)
     return Counted(
         table=_add_up(parts, by, bin),
@@ -141,10 +148,46 @@ def count(
     )
 
 
+def _in_stretches(
+    scanner: Scanner,
+    batch: list[str],
+    options: ScanOptions,
+    want: Mapping[str, bool],
+    progress: Progress | None,
+    chosen: Callable[[Scanned], tuple[pl.DataFrame, int]],
+    again: bool,
+) -> tuple[list[Mapping[str, Any]], list[pl.DataFrame], int]:
+    """The reports on a batch, what is chosen of its tables, and their rows; of a single file, stretch by stretch."""
+    arguments = options.arguments()
+    while True:
+        frames: list[pl.DataFrame] = []
+        told: list[Mapping[str, Any]] = []
+        rows: list[int] = []
+
+        def take(
+            scanned: Scanned, frames: list[pl.DataFrame] = frames, told: Any = told, rows: Any = rows
+        ) -> None:
+            frame, made = chosen(scanned)
+            frames.append(frame)
+            rows.append(made)
+            told += scanned.sources
+
+        bounds = {"stretch": options.batch_size, "stretch_rows": options.batch_rows}
+        long = {**bounds, "take": take} if len(batch) == 1 else {}
+        with core_errors():
+            scanned = scanner.scan(batch, **arguments, **want, **long, progress=progress)
+        if frames and (year := right_year(batch[0], scanned, again=again)) is not None:
+            arguments["year"] = year
+            continue
+        take(scanned)
+        return ([together(told)] if len(batch) == 1 else told), frames, sum(rows)
+
+
 class _Unsplit:
     """A scan whose rows need not be one a key: adding them up is the next step anyway."""
 
     split_bins: list[tuple[int, int]] = []  # noqa: RUF012 - never filled
+    other_year: int | None = None
 
     def __init__(self, scanned: Scanned) -> None:
         self.servers = scanned.servers
@@ -207,30 +250,14 @@ def analyze_into_store(
     todo = _paths_to_scan(planned)
     tell = _Telling(progress, todo)
     done: set[str] = set()
-    for batch in _batches(todo, planned, options.batch_size):
-        with core_errors():
-            scanned = scanner.scan(
-                batch,
-                **options.arguments(),
-                names=True,
-                state=True,
-                details=True,
-                public_suffixes=public_suffixes(),
-                digest=True,
-                progress=tell.batch(batch),
-            )
-        reports += scanned.sources
-        with store.writer() as writer:
-            entries = _entries(scanned.sources, planned, fingerprint)
-            _write(writer, scanned, scanner.KINDS, entries, done, store)
-            for entry in entries:
-                for old in _ended(entry, planned, known):
-                    writer.replaces(old, entry.source)
-                    result.replaced.append(old)
-            writer.commit()
-        done |= {e.source for e in entries}
+    pace = Pace(options)
+    for batch in batches(todo, planned, pace):
+        run = _Run(options, scanner, planned, fingerprint, store, known, done, tell.batch(batch))
+        told, replaced = run.one(batch[0]) if len(batch) == 1 else run.several(batch)
+        pace.made(sum(int(r["bytes"]) for r in told), run.rows)
+        reports += told
+        result.replaced += replaced
         result.scanned += batch
-        del scanned
     _note_new_names(store, planned, known)
     counted_before = {s.known for s in planned.plan.skip if s.known is not None}
     current = store.sources()
@@ -242,6 +269,89 @@ def analyze_into_store(
     result.failures += _damages(reports)
     result.passed_over = _passed_over(found, planned)
     return result
+
+
+@dataclass
+class _Run:
+    """One batch of files on its way into a store; `done` are the sources that this command has counted."""
+
+    options: ScanOptions
+    scanner: Scanner
+    planned: PlannedFiles
+    fingerprint: str
+    store: Store
+    known: Mapping[str, SourceEntry]
+    done: set[str]
+    progress: Progress | None
+    #: Rows that were made.
+    rows: int = 0
+
+    def several(self, batch: list[str]) -> tuple[list[dict[str, Any]], list[str]]:
+        """Count several files at once; the reports, and the sources that ended."""
+        return self._write(self._scan(batch))
+
+    def one(self, path: str) -> tuple[list[dict[str, Any]], list[str]]:
+        """Count one file, in stretches if it is longer than a batch."""
+        year = self.options.year
+        while True:
+            stream = path in self.planned.streams
+            identity = None if stream else self.planned.identities.get(absolute(path))
+            with Stretches(self.store, identity, self._frames, self._entries) as stretches:
+                last = self._scan(
+                    [path],
+                    stretch=self.options.batch_size,
+                    stretch_rows=self.options.batch_rows,
+                    take=stretches.take,
+                    year=year,
+                )
+                if not stretches.any:
+                    return self._write(last)
+                if (other := right_year(path, last, again=not stream)) is not None:
+                    year = other
+                    continue
+                report, entry, ended = stretches.end(
+                    last,
+                    self.store.sources().values(),
+                    self.done,
+                    lambda e: _ended(e, self.planned, self.known),
+                )
+                if entry is not None:
+                    self.done.add(entry.source)
+                return [report], ended
+
+    def _scan(self, batch: list[str], **more: Any) -> Scanned:
+        with core_errors():
+            return self.scanner.scan(
+                batch,
+                **{**self.options.arguments(), **more},
+                names=True,
+                state=True,
+                details=True,
+                public_suffixes=public_suffixes(),
+                digest=True,
+                progress=self.progress,
+            )
+
+    def _frames(self, scanned: Scanned) -> dict[str, pl.DataFrame]:
+        frames = plain_frames(scanned, self.scanner.KINDS, merger=self.store.merger) | detail_frames(scanned)
+        self.rows += sum(frame.height for frame in frames.values())
+        return frames
+
+    def _entries(self, reports: Sequence[Mapping[str, Any]]) -> list[SourceEntry]:
+        return _entries(reports, self.planned, self.fingerprint)
+
+    def _write(self, scanned: Scanned) -> tuple[list[dict[str, Any]], list[str]]:
+        ended: list[str] = []
+        with self.store.writer() as writer:
+            entries = self._entries(scanned.sources)
+            _write(writer, self._frames(scanned), entries, self.done)
+            for entry in entries:
+                for old in _ended(entry, self.planned, self.known):
+                    writer.replaces(old, entry.source)
+                    ended.append(old)
+            writer.commit()
+        self.done |= {e.source for e in entries}
+        return list(scanned.sources), ended
 
 
 def _note_new_names(store: Store, planned: PlannedFiles, known: Mapping[str, SourceEntry]) -> None:
@@ -266,15 +376,9 @@ def _note_new_names(store: Store, planned: PlannedFiles, known: Mapping[str, Sou
 
 
 def _write(
-    writer: SourceWriter,
-    scanned: Scanned,
-    kinds: Sequence[str],
-    entries: list[SourceEntry],
-    done: set[str],
-    store: Store,
+    writer: SourceWriter, frames: dict[str, pl.DataFrame], entries: list[SourceEntry], done: set[str]
 ) -> None:
     """Hand the rows to the writer, each source once: a pipe can repeat what a file said."""
-    frames = plain_frames(scanned, kinds, merger=store.merger) | detail_frames(scanned)
     keep: list[int] = []
     seen = set(done)
     for i, entry in enumerate(entries):
@@ -364,29 +468,6 @@ def _years(entry: SourceEntry) -> tuple[int, int] | None:
 
 def _paths_to_scan(planned: PlannedFiles) -> list[str]:
     return [*(planned.given[f.path] for f in planned.plan.scan), *planned.streams]
-
-
-def _batches(todo: Sequence[str], planned: PlannedFiles, size: int) -> Iterator[list[str]]:
-    """Files in order, in batches of about that many bytes of text; a stream is a batch of its own."""
-    by_given = {planned.given[p]: f for p, f in planned.identities.items()}
-    batch: list[str] = []
-    held = 0
-    for path in todo:
-        identity = by_given.get(path)
-        length = size if identity is None else _text_length(identity)
-        if batch and held + length > size:
-            yield batch
-            batch, held = [], 0
-        batch.append(path)
-        held += length
-    if batch:
-        yield batch
-
-
-def _text_length(file: FileIdentity) -> int:
-    if file.bytes is not None:
-        return file.bytes
-    return file.compressed_bytes * (1 if file.compression in (None, "plain") else _EXPANSION)
 
 
 class _Telling:

@@ -64,6 +64,10 @@ class Scanned(Protocol):
         """Server names; the column ``server`` holds positions in this list."""
 
     @property
+    def other_year(self) -> int | None:
+        """The year of the first line, where a file counted in stretches shows that another one was taken."""
+
+    @property
     def split_bins(self) -> list[tuple[int, int]]:
         """Bins (start in seconds, server) with rows of one key that must be added together."""
 
@@ -127,8 +131,10 @@ class ScanOptions:
     client_prefix_v6: int = 128
     limits: Mapping[str, int] = field(default_factory=dict)
     threads: int = 0
-    #: Bytes of text that one batch may hold at most, unless a single file is longer.
-    batch_size: int = 2 * 2**30
+    #: Bytes of text that one batch holds at most, and one stretch of a longer file.
+    batch_size: int = 2**30
+    #: Rows of all tables that a batch or a stretch makes at most, about.
+    batch_rows: int = 4_000_000
     #: Names of files in a folder that are no logs.
     skip: Sequence[str] = ()
 
@@ -153,6 +159,7 @@ class ScanOptions:
             limits=config.limits.model_dump(mode="python") if config.limits.model_fields_set else {},
             threads=config.archive.threads if threads is None else threads,
             batch_size=config.archive.batch_size,
+            batch_rows=config.archive.batch_rows,
             skip=tuple(config.archive.skip),
         )
 

@@ -282,7 +282,20 @@ class Live(Section):
         default=16 * 2**20, ge=2**16, description="Bytes of lines that wait to be logged; then senders wait."
     )
     logged_size: Size = Field(
-        default=16 * 2**20, ge=2**16, description="Bytes of logged lines that wait to be counted."
+        default=16 * 2**20, ge=2**16, description="Bytes of logged lines that wait in memory to be counted."
+    )
+    behind_size: Size = Field(
+        default=512 * 2**20,
+        ge=0,
+        description="Bytes of the write-ahead log by which counting may be behind, as in a burst: what has no room in "
+        "memory is read from the log. Past it senders wait; 0: they wait once `logged_size` is full.",
+    )
+    nice: int = Field(
+        default=19,
+        ge=0,
+        le=19,
+        description="By how much the counting thread gives way to other programs, as `nice` does: reception and whoever "
+        "sends come first.",
     )
     readers: int = Field(default=1, ge=1, le=64, description="Threads that read connections.")
     remembered_ids: Positive = Field(
@@ -576,10 +589,17 @@ class Archive(Section):
 
     threads: int = Field(default=0, ge=0, le=1024, description="Threads that count; 0 is one for each core.")
     batch_size: Size = Field(
-        default=2 * 2**30,
+        default=2**30,
         ge=2**20,
         description="Files are counted in batches of about so many bytes of text (a compressed file counts ten times "
-        "its size): it bounds the memory that counts take before they are written to the store. A file is never cut.",
+        "its size): it bounds the memory that counts take before they are written to the store. A longer file is counted in "
+        "stretches of that size.",
+    )
+    batch_rows: int = Field(
+        default=4_000_000,
+        ge=10_000,
+        description="Rows that the counts of a batch or a stretch have at most, about: quiet logs of many clients make more "
+        "of them from a byte. 4 million take about 1 GiB of memory.",
     )
     skip: list[str] = Field(
         default=[

@@ -60,10 +60,20 @@ METRICS: dict[str, tuple[str, str]] = {
         "counter",
         "Bytes read from rotated files because their end had not been read before.",
     ),
+    "seismolog_rotated_bytes_late_total": (
+        "counter",
+        "Bytes added to a rotated file after it was finished ([live] rotated_age): not counted.",
+    ),
     "seismolog_journalctl_starts_total": ("counter", "Starts of journalctl."),
-    "seismolog_queue_bytes": ("gauge", "Fill of a queue; label queue."),
+    "seismolog_queue_bytes": (
+        "gauge",
+        "Fill of a queue; label queue: receive, logged, behind (bytes of the log that wait to be counted).",
+    ),
     "seismolog_queue_bound_bytes": ("gauge", "Room of a queue; label queue."),
-    "seismolog_queue_waits_total": ("counter", "Times that a feeder waited for a full queue; label queue."),
+    "seismolog_queue_waits_total": (
+        "counter",
+        "Times that a feeder found a queue full and waited, or left lines to the log (logged); label queue.",
+    ),
     "seismolog_queue_wait_microseconds_total": ("counter", "How long feeders waited; label queue."),
     "seismolog_paused": ("gauge", "1 while reception waits because the write-ahead log is full."),
     # -- the write-ahead log
@@ -177,6 +187,10 @@ METRICS: dict[str, tuple[str, str]] = {
     "seismolog_detect_delay_seconds": (
         "gauge",
         "From the close of the last ten minutes that were looked at to the end of the look.",
+    ),
+    "seismolog_detect_kept_bytes": (
+        "gauge",
+        "Memory of what the last look made of the hours that it read, so that the next one reads what has changed only.",
     ),
     "seismolog_incidents_open": ("gauge", "Incidents that go on."),
     "seismolog_incidents_opened_total": ("counter", "Incidents that were opened."),

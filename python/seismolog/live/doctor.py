@@ -19,6 +19,7 @@ import re
 import shutil
 import socket
 import ssl
+import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -68,6 +69,8 @@ def examine(load: Callable[[], Config]) -> Iterator[Finding]:
     yield ok("configuration", f"{named} is in order" if named else "no file; the defaults hold")
     running = _daemon(config)
     yield from (_running(config, running),)
+    if running is None:
+        yield from _unit()
     for check in (_state, _space, _store, _ports, _files, _clock, _zone, _udp, _loggers, _influxdb, _grafana):
         yield from check(config, running is not None)
 
@@ -101,6 +104,40 @@ def _running(config: Config, status: dict[str, object] | None) -> Finding:
             "daemon", "wrong", "it has trouble: " + "; ".join(map(str, troubles)), "see its log", 4
         )
     return ok("daemon", f"runs on {config.live.metrics}")
+
+
+def _unit() -> Iterator[Finding]:
+    """Why systemd does not keep it running, where there is a unit for it."""
+    tool = shutil.which("systemctl")
+    if tool is None:
+        return
+    asked = ["LoadState", "ActiveState", "Result", "ExecMainStatus"]
+    try:
+        told = subprocess.run(
+            [tool, "show", "seismolog.service", *(f"--property={name}" for name in asked)],
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            check=False,
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return
+    found = dict(line.partition("=")[::2] for line in told.splitlines() if "=" in line)
+    if found.get("LoadState") != "loaded":
+        return
+    state, result, status = (found.get(name, "") for name in asked[1:])
+    if result in ("", "success"):
+        yield Finding("unit", "warning", f"seismolog.service is {state}", "systemctl enable --now seismolog")
+    elif status == "203":
+        yield Finding(
+            "unit", "wrong", "systemd may not start the program that seismolog.service names (status 203)",
+            "make install, then seismolog integrate systemd -o /etc/systemd/system/seismolog.service", 4,
+        )  # fmt: skip
+    else:
+        yield Finding(
+            "unit", "wrong", f"seismolog.service ended by {result} (status {status})",
+            "journalctl -u seismolog -n 50 says why", 4,
+        )  # fmt: skip
 
 
 def _state(config: Config, running: bool) -> Iterator[Finding]:
@@ -158,7 +195,8 @@ def _store(config: Config, running: bool) -> Iterator[Finding]:
         yield Finding("store", "wrong", error.message, error.mend or "see the message", 4)
         return
     live = sum(e.origin == "live" for e in sources.values())
-    yield ok("store", f"{url} has {len(sources) - live} archives" + (" and live counts" if live else ""))
+    archives = sum(e.origin == "archive" and not e.is_part for e in sources.values())
+    yield ok("store", f"{url} has {archives} archives" + (" and live counts" if live else ""))
 
 
 # --- where lines come from ------------------------------------------------------------------------------------

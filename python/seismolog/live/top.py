@@ -81,7 +81,7 @@ def summarize(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> dic
     fills = _labelled(numbers, "seismolog_queue_bytes")
     bounds = _labelled(numbers, "seismolog_queue_bound_bytes")
     newest = number("seismolog_closed_revision")
-    lost = ("seismolog_kernel_dropped_total", "seismolog_dropped_messages_total", "seismolog_shed_total")
+    lost = ("seismolog_kernel_dropped_total", "seismolog_dropped_messages_total")
     return {
         "version": after["version"],
         "time": after["time"],
@@ -106,6 +106,8 @@ def summarize(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> dic
             )
             for name in lost
         },
+        # Bounds of [limits]: every line is counted, but not in every table.
+        "shed": {bound: int(n) for bound, n in sorted(_labelled(numbers, "seismolog_shed_total").items())},
         "queues": [
             {
                 "queue": name,
@@ -181,6 +183,7 @@ def page(summary: Mapping[str, Any], clients: int = 15) -> RenderableType:
     right = [(f"{q['queue']} queue", _share(q["fill"])) for q in summary["queues"]]
     right += [(f"{name} behind", f"{lag:.1f} s") for name, lag in summary["lag_seconds"].items()]
     right += [(name.replace("_", " "), integer(n)) for name, n in summary["lost"].items() if n]
+    right += [(f"past limits.{bound}", integer(n)) for bound, n in summary["shed"].items() if n]
     for i in range(max(len(left), len(middle), len(right))):
         cells: list[Text] = []
         for column in (left, middle, right):

@@ -160,6 +160,7 @@ class Watcher:
         delay = datetime.now(UTC) - until - self._config.listen.lateness
         self._numbers["seismolog_detect_seconds"] = round(time.monotonic() - began, 3)
         self._numbers["seismolog_detect_delay_seconds"] = round(delay.total_seconds(), 3)
+        self._numbers["seismolog_detect_kept_bytes"] = float(watch.kept_bytes)
         self._numbers["seismolog_incidents_open"] = float(sum(i.open for i in watch.book.incidents))
         return changes
 

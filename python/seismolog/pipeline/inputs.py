@@ -31,7 +31,8 @@ def input_summary(
 
     if archived is None:
         entries = sorted(
-            store.sources().values(), key=lambda e: (e.first_time is None, e.first_time, e.paths)
+            (e for e in store.sources().values() if not e.is_part),
+            key=lambda e: (e.first_time is None, e.first_time, e.paths),
         )
         files = tuple(_source_file(entry, {}, "unchanged") for entry in entries)
         summary = InputSummary(

@@ -5,8 +5,71 @@
 
 /// Positions of bytes in a window.
 pub trait Wide: Copy {
+    /// Whether looking at 64 bytes costs about what looking at a few of them does.
+    const CHEAP: bool;
+
     /// For each of `bytes` one bit for each byte of the window that equals it.
     fn positions<const N: usize>(self, window: &[u8; 64], bytes: [u8; N]) -> [u64; N];
+
+    /// One bit for each byte of the window that belongs to the class.
+    fn of_class(self, window: &[u8; 64], class: &Class) -> u64;
+
+    /// One bit for each byte that both windows have in common.
+    fn common(self, one: &[u8; 64], other: &[u8; 64]) -> u64;
+}
+
+/// A set of ASCII bytes, in the form in which vector instructions look bytes up: one bit for each upper half of a
+/// byte, the bits of each lower half.
+#[derive(Clone, Copy)]
+pub struct Class {
+    low: [u8; 16],
+    high: [u8; 16],
+}
+
+impl Class {
+    /// The set of these bytes, of which those above 127 are left out.
+    #[must_use]
+    pub const fn of(bytes: &[u8]) -> Class {
+        let mut class = Class {
+            low: [0; 16],
+            high: [0; 16],
+        };
+        let mut i = 0;
+        while i < 8 {
+            class.high[i] = 1 << i;
+            i += 1;
+        }
+        i = 0;
+        while i < bytes.len() {
+            let byte = bytes[i];
+            if byte < 128 {
+                class.low[(byte & 15) as usize] |= 1 << (byte >> 4);
+            }
+            i += 1;
+        }
+        class
+    }
+
+    /// Whether a byte is in the set.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has(&self, byte: u8) -> bool {
+        self.low[(byte & 15) as usize] & self.high[(byte >> 4) as usize] != 0
+    }
+}
+
+fn class_by_byte(window: &[u8; 64], class: &Class) -> u64 {
+    window
+        .iter()
+        .enumerate()
+        .fold(0, |bits, (i, &b)| bits | (u64::from(class.has(b)) << i))
+}
+
+fn common_by_byte(one: &[u8; 64], other: &[u8; 64]) -> u64 {
+    one.iter()
+        .zip(other)
+        .enumerate()
+        .fold(0, |bits, (i, (a, b))| bits | (u64::from(a == b) << i))
 }
 
 /// What every processor of the architecture has.
@@ -14,6 +77,16 @@ pub trait Wide: Copy {
 pub struct Narrow;
 
 impl Wide for Narrow {
+    const CHEAP: bool = false;
+
+    fn of_class(self, window: &[u8; 64], class: &Class) -> u64 {
+        class_by_byte(window, class)
+    }
+
+    fn common(self, one: &[u8; 64], other: &[u8; 64]) -> u64 {
+        common_by_byte(one, other)
+    }
+
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     fn positions<const N: usize>(self, window: &[u8; 64], bytes: [u8; N]) -> [u64; N] {
@@ -64,6 +137,55 @@ impl Avx2 {
 
 #[cfg(target_arch = "x86_64")]
 impl Wide for Avx2 {
+    const CHEAP: bool = true;
+
+    #[inline(always)]
+    fn of_class(self, window: &[u8; 64], class: &Class) -> u64 {
+        use std::arch::x86_64::{
+            _mm_loadu_si128, _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_cmpeq_epi8,
+            _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_set1_epi8, _mm256_setzero_si256,
+            _mm256_shuffle_epi8, _mm256_srli_epi16,
+        };
+        // SAFETY: an `Avx2` exists only where the processor has AVX2; the loads are unaligned and lie within the
+        // 64 and the 16 bytes.
+        unsafe {
+            let low = _mm256_broadcastsi128_si256(_mm_loadu_si128(class.low.as_ptr().cast()));
+            let high = _mm256_broadcastsi128_si256(_mm_loadu_si128(class.high.as_ptr().cast()));
+            let nibble = _mm256_set1_epi8(15);
+            let mut found = 0;
+            let mut half = 0;
+            while half < 2 {
+                let text = _mm256_loadu_si256(window.as_ptr().add(32 * half).cast());
+                // A byte above 127 looks up nothing.
+                let lows = _mm256_shuffle_epi8(low, text);
+                let uppers = _mm256_and_si256(_mm256_srli_epi16::<4>(text), nibble);
+                let both = _mm256_and_si256(lows, _mm256_shuffle_epi8(high, uppers));
+                let not = _mm256_movemask_epi8(_mm256_cmpeq_epi8(both, _mm256_setzero_si256())) as u32;
+                found |= u64::from(!not) << (32 * half);
+                half += 1;
+            }
+            found
+        }
+    }
+
+    #[inline(always)]
+    fn common(self, one: &[u8; 64], other: &[u8; 64]) -> u64 {
+        use std::arch::x86_64::{_mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_movemask_epi8};
+        // SAFETY: an `Avx2` exists only where the processor has AVX2; the loads are unaligned and lie within the
+        // 64 bytes.
+        unsafe {
+            let mut found = 0;
+            let mut half = 0;
+            while half < 2 {
+                let a = _mm256_loadu_si256(one.as_ptr().add(32 * half).cast());
+                let b = _mm256_loadu_si256(other.as_ptr().add(32 * half).cast());
+                found |= u64::from(_mm256_movemask_epi8(_mm256_cmpeq_epi8(a, b)) as u32) << (32 * half);
+                half += 1;
+            }
+            found
+        }
+    }
+
     #[inline(always)]
     fn positions<const N: usize>(self, window: &[u8; 64], bytes: [u8; N]) -> [u64; N] {
         use std::arch::x86_64::{
@@ -102,6 +224,30 @@ mod tests {
             #[cfg(target_arch = "x86_64")]
             if let Some(avx2) = Avx2::detect() {
                 prop_assert_eq!(avx2.positions(window, [byte, b'z']), [expected, 0]);
+            }
+        }
+
+        #[test]
+        fn classes_and_equal_bytes_agree_with_the_definition(
+            one in proptest::collection::vec(any::<u8>(), 64),
+            other in proptest::collection::vec(any::<u8>(), 64),
+            take in any::<u64>(),
+            set in proptest::collection::vec(any::<u8>(), 0..80),
+        ) {
+            let one: &[u8; 64] = one.as_slice().try_into().expect("64 bytes");
+            let mut other: [u8; 64] = other.as_slice().try_into().expect("64 bytes");
+            for i in (0..64).filter(|i| take >> i & 1 == 1) {
+                other[i] = one[i];
+            }
+            let class = Class::of(&set);
+            for byte in 0..=255 {
+                prop_assert_eq!(class.has(byte), byte < 128 && set.contains(&byte));
+            }
+            prop_assert_eq!(Narrow.common(one, &other) & take, take);
+            #[cfg(target_arch = "x86_64")]
+            if let Some(avx2) = Avx2::detect() {
+                prop_assert_eq!(avx2.of_class(one, &class), Narrow.of_class(one, &class));
+                prop_assert_eq!(avx2.common(one, &other), Narrow.common(one, &other));
             }
         }
     }

@@ -92,6 +92,27 @@ fn rotation_by_rename_with_a_writer_that_stays() {
 }
 
 #[test]
+fn what_a_writer_adds_too_late_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mail.log");
+    let mut log = append(&path);
+    write(&mut log, 0..5);
+    let mut config = files(folder.path(), "mail.log", true);
+    config.limits.rotated_seconds = 0;
+    let lab = Lab::start(config);
+    lab.lines(5);
+    fs::rename(&path, folder.path().join("mail.log.1")).unwrap();
+    write(&mut append(&path), 5..8);
+    lab.lines(8);
+    // The old file is let go now, at the latest with the next look.
+    std::thread::sleep(std::time::Duration::from_millis(2500));
+    assert_eq!(lab.sum("seismolog_rotated_bytes_late_total"), 0);
+    log.write_all(b"too late\n").unwrap();
+    lab.until("late", |lab| lab.sum("seismolog_rotated_bytes_late_total") == 9);
+    assert_eq!(lab.drain(), expected(0..8));
+}
+
+#[test]
 fn copy_and_truncate() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mail.log");

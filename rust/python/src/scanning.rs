@@ -11,6 +11,7 @@ use arrow_schema::{DataType, SchemaRef};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use pyo3_arrow::{PyArray, PyRecordBatch, PyTable};
+use seismolog_core::archive::long;
 use seismolog_core::archive::scan::{Progress, Scanned, SourceReport};
 use seismolog_core::archive::source::Source;
 use seismolog_core::count::worker::Tally;
@@ -22,15 +23,18 @@ use crate::{UsageError, funnel, options};
 #[pyclass(frozen)]
 pub struct Scan {
     scanned: Scanned,
+    other_year: Option<i64>,
 }
 
-/// Counts the lines of files.
+/// Counts the lines of files. With `take`, one file in stretches of about `stretch` bytes of text
+/// or `stretch_rows` rows: each but the last is
+/// handed to `take`, and the last is returned.
 #[pyfunction]
 #[pyo3(signature = (
     paths, *, threads = 0, clients = true, query_types = true, names = true, state = false, details = false, public_suffixes = None, timezone = None,
     server_timezones = BTreeMap::new(), server_names = BTreeMap::new(), default_server = "unknown", year = None,
     inside = Vec::new(), reinjection = Vec::new(), client_prefix_v6 = 128, digest = false,
-    limits = BTreeMap::new(), progress = None,
+    limits = BTreeMap::new(), progress = None, stretch = 0, stretch_rows = u64::MAX, take = None,
 ))]
 #[expect(
     clippy::too_many_arguments,
@@ -58,6 +62,9 @@ pub fn scan(
     digest: bool,
     limits: BTreeMap<String, usize>,
     progress: Option<Py<PyAny>>,
+    stretch: u64,
+    stretch_rows: u64,
+    take: Option<Py<PyAny>>,
 ) -> PyResult<Scan> {
     let mut site = options::site(
         timezone,
@@ -82,10 +89,50 @@ pub fn scan(
     let total = sources.iter().map(|s| s.bytes).sum();
     let seen = Progress::default();
     let tell = progress.as_ref().map(|callback| (callback, total));
-    let scanned = funnel::run(py, &seen, tell, || {
-        seismolog_core::archive::scan::scan(&sources, &options, &seen)
-    })?;
-    Ok(Scan { scanned })
+    let Some(take) = take else {
+        let scanned = funnel::run(py, &seen, tell, || {
+            seismolog_core::archive::scan::scan(&sources, &options, &seen)
+        })?;
+        return Ok(Scan {
+            scanned,
+            other_year: None,
+        });
+    };
+    let [source] = sources.as_slice() else {
+        return Err(UsageError::new_err("take: one path is expected"));
+    };
+    let bounds = long::Bounds {
+        bytes: stretch,
+        rows: stretch_rows,
+    };
+    let (mut last, mut raised) = (None, None);
+    let ended = funnel::run(py, &seen, tell, || {
+        long::scan(source, &options, bounds, &seen, &mut |scanned, is_last| {
+            if is_last {
+                last = Some(scanned);
+                return true;
+            }
+            let scan = Scan {
+                scanned,
+                other_year: None,
+            };
+            match Python::attach(|py| take.call1(py, (scan,))) {
+                Ok(_) => true,
+                Err(error) => {
+                    raised = Some(error);
+                    false
+                }
+            }
+        })
+    });
+    match (raised, ended, last) {
+        (Some(error), ..) | (None, Err(error), _) => Err(error),
+        (None, Ok(ended), Some(scanned)) => Ok(Scan {
+            scanned,
+            other_year: ended.other_year,
+        }),
+        (None, Ok(_), None) => Err(UsageError::new_err("nothing was counted")),
+    }
 }
 
 /// Looks at every file first, so that a wrong path is told before hours of work.
@@ -162,6 +209,12 @@ impl Scan {
                 }
             },
         }
+    }
+
+    /// The year of the first line, where a file that was counted in stretches shows that another one was taken.
+    #[getter]
+    fn other_year(&self) -> Option<i64> {
+        self.other_year
     }
 
     /// Server names; the tables hold their positions.

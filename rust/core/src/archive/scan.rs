@@ -18,7 +18,7 @@ use crate::count::detail;
 use crate::count::intern::Interner;
 use crate::count::seal::ClientColumns;
 use crate::count::table::{self, Place};
-use crate::count::timeline::YEAR_MINUTES;
+use crate::count::timeline::{YEAR_MINUTES, Years};
 use crate::count::worker::{Tally, Worker};
 use crate::count::{Limits, Options};
 use crate::error::{Error, Result};
@@ -101,30 +101,52 @@ pub struct Scanned {
 }
 
 /// Plain files smaller than this are read by one thread.
-const PART_LEAST: u64 = 16 << 20;
+pub(super) const PART_LEAST: u64 = 16 << 20;
 
-struct Job {
-    file: usize,
-    part: usize,
-    range: Option<(u64, u64)>,
+pub(super) struct Job {
+    pub(super) file: usize,
+    pub(super) part: usize,
+    pub(super) range: Option<(u64, u64)>,
 }
 
 #[derive(Default)]
-struct FileState {
-    parts: Vec<Option<Done>>,
-    digest: Option<Digest>,
+pub(super) struct FileState {
+    pub(super) parts: Vec<Option<Done>>,
+    pub(super) digest: Option<Digest>,
 }
 
-struct Done {
-    worker: Worker,
-    bytes: u64,
-    error: Option<(u64, String)>,
-    running: Option<Digest>,
+impl FileState {
+    /// A file of one part.
+    pub(super) fn of(done: Done) -> Self {
+        FileState {
+            parts: vec![Some(done)],
+            digest: None,
+        }
+    }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) struct Done {
+    pub(super) worker: Worker,
+    pub(super) bytes: u64,
+    pub(super) error: Option<(u64, String)>,
+    pub(super) running: Option<Digest>,
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     // A panic of another thread is reported when it is joined; the data behind stays whole.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs the same work on so many threads; a panic of one goes on here.
+pub(super) fn on_threads(threads: usize, work: impl Fn() + Sync) {
+    std::thread::scope(|scope| {
+        let all: Vec<_> = (0..threads).map(|_| scope.spawn(&work)).collect();
+        for thread in all {
+            if let Err(panic) = thread.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    });
 }
 
 /// Scans files.
@@ -133,13 +155,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// [`Error::Interrupted`] if cancelled. A file that cannot be opened or read is reported in its
 /// [`SourceReport`], not here.
 pub fn scan(sources: &[Source], options: &ScanOptions, progress: &Progress) -> Result<Scanned> {
-    let threads = match options.threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        n => n,
-    };
-    let mut options = options.clone();
-    let mut zones = options.zone.iter().chain(options.server_zones.values());
-    options.count.detail_minutes = if zones.all(Zone::whole_hours) { 60 } else { 15 };
+    let (options, threads) = settled(options);
     let options = &options;
     let mut jobs = Vec::new();
     let mut files: Vec<FileState> = Vec::new();
@@ -167,31 +183,21 @@ pub fn scan(sources: &[Source], options: &ScanOptions, progress: &Progress) -> R
     let pool = threads.min(jobs.len().max(1));
     let queue = Mutex::new(jobs.into_iter().rev().collect::<Vec<_>>());
     let files = Mutex::new(files);
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..pool)
-            .map(|_| {
-                scope.spawn(|| {
-                    loop {
-                        let Some(job) = lock(&queue).pop() else { break };
-                        let source = &sources[job.file];
-                        let done = run(source, &job, options, progress, pipeline);
-                        let split = {
-                            let mut files = lock(&files);
-                            let state = &mut files[job.file];
-                            state.parts[job.part] = Some(done);
-                            state.parts.len() > 1 && state.parts.iter().all(Option::is_some)
-                        };
-                        if split && options.digest {
-                            let d = digest(source, &[]).ok();
-                            lock(&files)[job.file].digest = d;
-                        }
-                    }
-                })
-            })
-            .collect();
-        for worker in workers {
-            if let Err(panic) = worker.join() {
-                std::panic::resume_unwind(panic);
+    on_threads(pool, || {
+        loop {
+            let Some(job) = lock(&queue).pop() else { break };
+            let source = &sources[job.file];
+            let worker = Worker::new(&options.count, &options.limits);
+            let done = run(source, &job, options, progress, pipeline, worker);
+            let split = {
+                let mut files = lock(&files);
+                let state = &mut files[job.file];
+                state.parts[job.part] = Some(done);
+                state.parts.len() > 1 && state.parts.iter().all(Option::is_some)
+            };
+            if split && options.digest {
+                let d = digest(source, &[]).ok();
+                lock(&files)[job.file].digest = d;
             }
         }
     });
@@ -202,9 +208,27 @@ pub fn scan(sources: &[Source], options: &ScanOptions, progress: &Progress) -> R
     finish(sources, files, options, threads)
 }
 
+/// The options with what follows from others, and the number of threads.
+pub(super) fn settled(options: &ScanOptions) -> (ScanOptions, usize) {
+    let threads = match options.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        n => n,
+    };
+    let mut options = options.clone();
+    let mut zones = options.zone.iter().chain(options.server_zones.values());
+    options.count.detail_minutes = if zones.all(Zone::whole_hours) { 60 } else { 15 };
+    (options, threads)
+}
+
 /// Counts one part of a file.
-fn run(source: &Source, job: &Job, options: &ScanOptions, progress: &Progress, pipeline: bool) -> Done {
-    let mut worker = Worker::new(&options.count, &options.limits);
+pub(super) fn run(
+    source: &Source,
+    job: &Job,
+    options: &ScanOptions,
+    progress: &Progress,
+    pipeline: bool,
+    mut worker: Worker,
+) -> Done {
     let failed = |worker, message: String| Done {
         worker,
         bytes: 0,
@@ -236,10 +260,7 @@ fn run(source: &Source, job: &Job, options: &ScanOptions, progress: &Progress, p
     let whole = job
         .range
         .is_none_or(|(start, end)| start == 0 && end >= source.bytes);
-    let mut stream = Hashing {
-        inner: stream,
-        running: (options.digest && whole).then(Running::default),
-    };
+    let mut stream = Hashing::new(stream, options.digest && whole);
     let plain = job.range.is_some();
     let mut seen = 0u64;
     let mut take = |block: Block<'_>, offset: u64| {
@@ -262,8 +283,13 @@ fn run(source: &Source, job: &Job, options: &ScanOptions, progress: &Progress, p
     } else {
         blocks::each(&mut stream, options.limits.line_length, &mut take)
     };
+    if whole && !pipeline {
+        worker.seal_open();
+    } else {
+        worker.digest_all();
+    }
     let error = error.map(|e| (bytes, e.to_string()));
-    let running = stream.running.filter(|_| error.is_none()).map(|r| r.finish());
+    let running = stream.finish().filter(|_| error.is_none());
     Done {
         worker,
         bytes,
@@ -272,9 +298,24 @@ fn run(source: &Source, job: &Job, options: &ScanOptions, progress: &Progress, p
     }
 }
 
-struct Hashing {
+pub(super) struct Hashing {
     inner: Box<dyn Read + Send>,
     running: Option<Running>,
+}
+
+impl Hashing {
+    /// A stream, hashed as it is read if asked for.
+    pub(super) fn new(inner: Box<dyn Read + Send>, hashed: bool) -> Self {
+        Hashing {
+            inner,
+            running: hashed.then(Running::default),
+        }
+    }
+
+    /// The identity of what was read.
+    pub(super) fn finish(self) -> Option<Digest> {
+        self.running.as_ref().map(Running::finish)
+    }
 }
 
 impl Read for Hashing {
@@ -296,7 +337,7 @@ enum Sent {
 const IN_FLIGHT: usize = 8;
 
 /// Reads on a thread of its own and takes the blocks here.
-fn piped(
+pub(super) fn piped(
     stream: &mut Hashing,
     line_most: usize,
     take: &mut dyn FnMut(Block<'_>, u64) -> bool,
@@ -340,15 +381,15 @@ fn piped(
 }
 
 /// One file, joined.
-struct File {
-    worker: Worker,
+pub(super) struct File {
+    pub(super) worker: Worker,
     joined: Vec<(ClientColumns, Option<Interner>)>,
-    bytes: u64,
+    pub(super) bytes: u64,
     digest: Option<Digest>,
-    error: Option<(u64, String)>,
+    pub(super) error: Option<(u64, String)>,
 }
 
-fn join(state: FileState) -> Option<File> {
+pub(super) fn join(state: FileState, threads: usize) -> Option<File> {
     let mut parts = state.parts.into_iter().flatten();
     let first = parts.next()?;
     let mut file = File {
@@ -366,28 +407,34 @@ fn join(state: FileState) -> Option<File> {
         }
         file.bytes += part.bytes;
     }
-    file.worker.seal_all();
+    let edges = file.worker.seal_all_on(threads);
     file.joined
         .insert(0, (std::mem::take(&mut file.worker.columns), None));
+    // What stood open at the edges of the parts.
+    file.joined
+        .extend(edges.into_iter().map(|columns| (columns, None)));
     Some(file)
 }
 
 /// Year of each file's first line without a year.
-fn resolve_years(sources: &[Source], files: &[File], options: &ScanOptions, now: i64) -> Vec<i64> {
+pub(super) fn resolve_years(sources: &[Source], passed: &[Years], options: &ScanOptions) -> Vec<i64> {
     if let Some(year) = options.year {
-        return vec![year; files.len()];
+        return vec![year; passed.len()];
     }
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX));
     let mut sets: BTreeMap<String, Vec<(i64, usize)>> = BTreeMap::new();
     for (i, source) in sources.iter().enumerate() {
         let (stem, rank) = years::rotation(&source.path);
         sets.entry(stem).or_default().push((rank, i));
     }
-    let mut first = vec![1970; files.len()];
+    let mut first = vec![1970; passed.len()];
     for mut set in sets.into_values() {
         set.sort_unstable();
         let mut newer: Option<i64> = None;
         for (_, i) in set {
-            let years = files[i].worker.years();
+            let years = passed[i];
             let Some((start, _)) = years.span() else { continue };
             let zone = options.zone.as_ref();
             let written = sources[i].written.unwrap_or(now);
@@ -411,12 +458,21 @@ fn finish(
     let mut files = Vec::with_capacity(states.len());
     for state in states {
         // Every file has at least one part, and a part that fails is there with its error.
-        files.extend(join(state));
+        files.extend(join(state, threads));
     }
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX));
-    let first_years = resolve_years(sources, &files, options, now);
+    let years: Vec<Years> = files.iter().map(|f| f.worker.years()).collect();
+    let first_years = resolve_years(sources, &years, options);
+    tables(sources, files, &first_years, options, threads)
+}
+
+/// The tables of files that are joined, when their years are known.
+pub(super) fn tables(
+    sources: &[Source],
+    mut files: Vec<File>,
+    first_years: &[i64],
+    options: &ScanOptions,
+    threads: usize,
+) -> Result<Scanned> {
     let mut servers: Vec<String> = Vec::new();
     let mut codes: BTreeMap<String, u32> = BTreeMap::new();
     for file in &files {

@@ -1,8 +1,7 @@
 //! Open bins: the counts of one minute of one server while lines may still come.
 //!
-//! A bin has a table for each kind that occurs. A table is a sparse set: `slots[client]` points at a
-//! row and is right only if the row points back, so that nothing is cleared between bins. What names
-//! were asked is only written down (sixteen bytes a query); it is counted when the bin is sealed, in
+//! A bin has a table for each kind that occurs: rows in order of first appearance, found through a hash table
+//! of their places that is as small as the rows are few, so that it stays in the cache. What names were asked is only written down (sixteen bytes a query); it is counted when the bin is sealed, in
 //! two small hash tables that stay in the cache, which is far cheaper than a set operation a line.
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::{Kind, QueryType};
 
 use super::hash::{fold, prefetch};
-use super::intern::Interner;
+use super::intern::{NONE, SHED};
 
 /// Identity of a bin within a partial result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -46,49 +45,72 @@ pub struct Row {
 pub struct KindTable {
     /// One row a client, in order of first appearance.
     pub rows: Vec<Row>,
+    /// Places of rows, at most half of them taken; a power of two, or none at all.
     slots: Vec<u32>,
 }
 
+/// A slot that no row has.
+const FREE: u32 = u32::MAX;
+/// Slots of a new table.
+const SLOTS_LEAST: usize = 64;
+
 impl KindTable {
+    /// The slot that a client is looked for in first. Clients are numbered in order of appearance: a multiplication
+    /// spreads neighbours over the whole table.
+    #[inline(always)]
+    fn slot_of(&self, client: u32) -> usize {
+        let spread = client.wrapping_mul(0x9e37_79b1);
+        (spread.rotate_left(16) ^ spread) as usize & self.slots.len().wrapping_sub(1)
+    }
+
     /// The index of a client's row, which is made if needed.
     #[inline(always)]
-    pub fn row_index(&mut self, client: u32, clients: usize) -> usize {
-        let at = client as usize;
-        if at >= self.slots.len() {
-            self.grow(at.max(clients));
+    pub fn row_index(&mut self, client: u32) -> usize {
+        let mut at = self.slot_of(client);
+        while let Some(&slot) = self.slots.get(at) {
+            match self.rows.get(slot as usize) {
+                Some(row) if row.client == client => return slot as usize,
+                Some(_) => at = (at + 1) & (self.slots.len() - 1),
+                None => break,
+            }
         }
-        let slot = self.slots[at] as usize;
-        match self.rows.get(slot) {
-            Some(row) if row.client == client => slot,
-            _ => self.new_row(client),
-        }
+        self.new_row(client, at)
     }
 
     #[inline(never)]
-    fn new_row(&mut self, client: u32) -> usize {
-        let slot = self.rows.len();
+    fn new_row(&mut self, client: u32, at: usize) -> usize {
+        let row = self.rows.len();
+        if self.slots.is_empty() || row * 2 >= self.slots.len() {
+            return self.grow(client);
+        }
         self.rows.push(Row {
             client,
             ..Row::default()
         });
-        self.slots[client as usize] = slot as u32;
-        slot
+        self.slots[at] = row as u32;
+        row
     }
 
+    /// Makes room in the slots, or makes them again after they were given away, and looks for the row once more.
     #[cold]
-    fn grow(&mut self, least: usize) {
-        self.slots.resize((least + 1).next_power_of_two().max(1024), 0);
-        // After a release of the slots the rows are still there: point at them again.
-        for (i, row) in self.rows.iter().enumerate() {
-            if let Some(slot) = self.slots.get_mut(row.client as usize) {
-                *slot = i as u32;
+    fn grow(&mut self, client: u32) -> usize {
+        let least = (self.rows.len() + 1).next_power_of_two() * 2;
+        self.slots.clear();
+        self.slots.resize(least.max(SLOTS_LEAST), FREE);
+        for i in 0..self.rows.len() {
+            let mut at = self.slot_of(self.rows[i].client);
+            while self.slots[at] != FREE {
+                at = (at + 1) & (self.slots.len() - 1);
             }
+            self.slots[at] = i as u32;
         }
+        self.row_index(client)
     }
 
-    /// Gives the slots away; they come back when the table is written to again.
-    fn release(&mut self) -> Vec<u32> {
-        std::mem::take(&mut self.slots)
+    /// Forgets the rows and keeps their memory.
+    fn clear(&mut self) {
+        self.rows.clear();
+        self.slots.fill(FREE);
     }
 }
 
@@ -235,8 +257,7 @@ pub struct Told {
 #[derive(Default)]
 pub struct Pool {
     #[expect(clippy::vec_box, reason = "the boxes themselves are handed on")]
-    tables: Vec<Box<KindTable>>,
-    slots: Vec<Vec<u32>>,
+    tables: [Vec<Box<KindTable>>; Kind::ALL.len()],
     asked: Vec<Vec<Asked>>,
 }
 
@@ -245,14 +266,10 @@ const POOL_MOST: usize = 64;
 const POOL_PIECE_MOST: usize = 1 << 16;
 
 impl Pool {
-    /// A table without rows.
+    /// A table without rows, as large as one of this kind was.
     #[must_use]
-    pub fn table(&mut self) -> Box<KindTable> {
-        let mut table = self.tables.pop().unwrap_or_default();
-        if table.slots.is_empty() {
-            table.slots = self.slots.pop().unwrap_or_default();
-        }
-        table
+    pub fn table(&mut self, kind: Kind) -> Box<KindTable> {
+        self.tables[kind as usize].pop().unwrap_or_default()
     }
 
     /// A list of queries without elements.
@@ -261,19 +278,15 @@ impl Pool {
         self.asked.pop().unwrap_or_default()
     }
 
-    fn keep_slots(&mut self, slots: Vec<u32>) {
-        // What stands in old slots does no harm: a slot is right only if its row points back.
-        if self.slots.len() < POOL_MOST && !slots.is_empty() && slots.len() <= 4 * POOL_PIECE_MOST {
-            self.slots.push(slots);
-        }
-    }
-
     /// Takes the memory of a sealed bin.
     pub fn keep(&mut self, bin: OpenBin) {
-        for mut table in bin.tables.into_iter().flatten() {
-            if self.tables.len() < POOL_MOST && table.rows.capacity() <= POOL_PIECE_MOST {
-                table.rows.clear();
-                self.tables.push(table);
+        for (mine, table) in self.tables.iter_mut().zip(bin.tables) {
+            if let Some(mut table) = table
+                && mine.len() < POOL_MOST
+                && table.rows.capacity() <= POOL_PIECE_MOST
+            {
+                table.clear();
+                mine.push(table);
             }
         }
         let mut asked = bin.asked;
@@ -288,6 +301,12 @@ impl Pool {
 const FOLD_FROM: usize = 1 << 16;
 
 impl OpenBin {
+    /// Rows of all kinds.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.tables.iter().flatten().map(|t| t.rows.len()).sum()
+    }
+
     /// An empty bin.
     #[must_use]
     pub fn new(key: BinKey) -> Self {
@@ -307,9 +326,9 @@ impl OpenBin {
 
     /// The row of a client for a kind.
     #[inline(always)]
-    pub fn row(&mut self, kind: Kind, client: u32, clients: usize) -> (usize, &mut Row) {
+    pub fn row(&mut self, kind: Kind, client: u32) -> (usize, &mut Row) {
         let table = self.tables[kind as usize].get_or_insert_with(Default::default);
-        let at = table.row_index(client, clients);
+        let at = table.row_index(client);
         (at, &mut table.rows[at])
     }
 
@@ -378,23 +397,41 @@ impl OpenBin {
         self.moved();
     }
 
-    /// Gives back the memory that only a busy bin needs.
-    pub fn cool(&mut self, pool: &mut Pool) {
+    /// Gives every row the number that its client has in another table; false, with nothing changed, where rows might
+    /// come to share one.
+    pub fn renumber(&mut self, mut adopt: impl FnMut(u32) -> u32) -> bool {
+        let mut there = Vec::new();
+        for row in self.tables.iter().flatten().flat_map(|t| &t.rows) {
+            let client = adopt(row.client);
+            if client != row.client && (client == SHED || client == NONE) {
+                return false;
+            }
+            there.push(client);
+        }
+        let rows = self.tables.iter_mut().flatten().flat_map(|t| &mut t.rows);
+        for (row, client) in rows.zip(there) {
+            row.client = client;
+        }
+        self.forget_slots();
+        true
+    }
+
+    /// The rows' numbers have changed.
+    pub fn forget_slots(&mut self) {
         for table in self.tables.iter_mut().flatten() {
-            pool.keep_slots(table.release());
+            table.slots = Vec::new();
         }
     }
 
-    /// Adds a later part of the same bin, counted by a worker with another client table.
-    pub fn absorb(&mut self, other: OpenBin, mine: &mut Interner, theirs: &Interner, most: usize) {
+    /// Adds a later part of the same bin, counted by a worker with another client table, of whose clients `adopt`
+    /// gives the number here.
+    pub fn absorb(&mut self, other: OpenBin, mut adopt: impl FnMut(u32) -> u32, most: usize) {
         self.saturated |= other.saturated;
         let mut map: Vec<u32> = Vec::new();
         for (kind, table) in Kind::ALL.iter().zip(other.tables) {
             let Some(table) = table else { continue };
             for row in &table.rows {
-                let client = mine.adopt(theirs, row.client);
-                let clients = mine.len();
-                let (at, sum) = self.row(*kind, client, clients);
+                let (at, sum) = self.row(*kind, adopt(row.client));
                 let mut saturated = false;
                 for (to, from) in [(&mut sum.count, row.count), (&mut sum.recipients, row.recipients)]
                     .into_iter()

@@ -142,8 +142,7 @@ pub fn thaw(bytes: &[u8], key: BinKey, told: Told, clients: &mut Interner) -> Op
         let kind = *Kind::ALL.get(usize::try_from(code).ok()?)?;
         for _ in 0..take(&mut from)? {
             let client = take_client(&mut from, clients)?;
-            let known = clients.len();
-            let (_, row) = bin.row(kind, client, known);
+            let (_, row) = bin.row(kind, client);
             row.count = take_u32(&mut from)?;
             row.recipients = take_u32(&mut from)?;
             if kind == Kind::DnsQuery {
@@ -193,13 +192,12 @@ mod tests {
         let mut bin = OpenBin::new(key);
         for spelling in ["10.0.0.1", "2001:db8::1", "host.example", "", "192.0.2.9"] {
             let id = clients.id(spelling.as_bytes());
-            let known = clients.len();
-            let (at, row) = bin.row(Kind::DnsQuery, id, known);
+            let (at, row) = bin.row(Kind::DnsQuery, id);
             row.count += 3;
             row.types[QueryType::Mx as usize] += 3;
             let mut recent = super::super::bins::Recent::default();
             assert!(!bin.ask(u64::from(id + 1) << 40, at, QueryType::Mx, 3, (&mut recent, 0)));
-            let (_, row) = bin.row(Kind::SmtpSent, id, known);
+            let (_, row) = bin.row(Kind::SmtpSent, id);
             row.count = u32::MAX;
             row.recipients = 5;
         }

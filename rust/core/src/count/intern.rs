@@ -24,32 +24,41 @@ pub struct Known {
     /// Where the canonical text stands in the arena.
     offset: u32,
     length: u32,
-    view: u128,
     /// 0 no client, 1 inside, 2 outside.
     pub side: u8,
     /// On the site's re-injection list.
     pub reinjection: bool,
 }
 
-/// A place of the table of short spellings. A spelling is known by 64 bits of a hash whose seeds are
-/// drawn once a process: that two of a million spellings meet has a chance of one in 30 million, and
-/// who does not know the seeds cannot make them meet. The table is half as large as one that keeps the
-/// spellings, and fits the second-level cache where the other does not.
-#[derive(Clone, Copy, Default)]
-#[repr(C, align(16))]
-struct Slot {
-    hash: u64,
-    /// Number of the client, plus one; 0 marks a free slot.
-    id_plus_one: u32,
+/// A place of the table of spellings: the upper 40 bits of a hash, and the number of the client plus one; 0 marks a
+/// free one. A spelling is known by these bits and, roughly, by its place: 55 bits in a table of 20,000 spellings, 61 in
+/// one of a million, of which two then meet with a chance of one in four million. Who does not know the seeds, drawn
+/// once a process, cannot make them meet. The table fits the second-level cache together with the rows of a bin, where
+/// one that keeps the spellings or all of their hashes does not.
+type Slot = u64;
+
+/// Bits of the number.
+const NUMBER: u64 = (1 << 24) - 1;
+
+/// Clients that a number can tell apart.
+const CLIENTS_MOST: usize = NUMBER as usize - 2;
+
+const fn slot(hash: u64, id: u32) -> Slot {
+    (hash & !NUMBER) | (id as u64 + 1)
 }
 
 /// Clients by spelling and by number.
 pub struct Interner {
     seed: u64,
     slots: Vec<Slot>,
+    /// The whole hash of each slot, asked when the table grows.
+    hashes: Vec<u64>,
     used: usize,
     canonical: HashMap<Client, u32, foldhash::quality::RandomState>,
     known: Vec<Known>,
+    /// Views and sides by number: all that the sealing of a bin asks, in a part of the memory of `known`.
+    views: Vec<u128>,
+    sides: Vec<u8>,
     arena: Vec<u8>,
     inside: Vec<Prefix>,
     reinjection: Vec<Prefix>,
@@ -67,15 +76,18 @@ impl Interner {
     pub fn new(inside: &[Prefix], reinjection: &[Prefix], prefix_v6: u8, max_clients: usize) -> Self {
         let mut this = Interner {
             seed: process_seed(),
-            slots: vec![Slot::default(); 4096],
+            slots: vec![0; 4096],
+            hashes: vec![0; 4096],
             used: 0,
             canonical: HashMap::default(),
             known: Vec::new(),
+            views: Vec::new(),
+            sides: Vec::new(),
             arena: Vec::new(),
             inside: inside.to_vec(),
             reinjection: reinjection.to_vec(),
             prefix_v6,
-            max_clients: max_clients.clamp(2, u32::MAX as usize / 2),
+            max_clients: max_clients.clamp(2, CLIENTS_MOST),
             unparsed: 0,
             shed: 0,
         };
@@ -98,12 +110,12 @@ impl Interner {
         let id = self.known.len() as u32;
         let offset = self.arena.len() as u32;
         self.arena.extend_from_slice(text.as_bytes());
-        let view = view_of(text.as_bytes(), offset);
+        self.views.push(view_of(text.as_bytes(), offset));
+        self.sides.push(side);
         self.known.push(Known {
             hash,
             offset,
             length: text.len() as u32,
-            view,
             side,
             reinjection,
         });
@@ -147,7 +159,14 @@ impl Interner {
     #[inline]
     #[must_use]
     pub fn view(&self, id: u32) -> u128 {
-        self.known[id as usize].view
+        self.views[id as usize]
+    }
+
+    /// [`Known::side`] of a number that this table gave out.
+    #[inline]
+    #[must_use]
+    pub fn side(&self, id: u32) -> u8 {
+        self.sides[id as usize]
     }
 
     /// All canonical texts, one after the other.
@@ -195,14 +214,15 @@ impl Interner {
         let mut at = (hash >> 1) as usize & mask;
         loop {
             let slot = self.slots[at];
-            if slot.hash == hash && slot.id_plus_one != 0 {
-                if slot.id_plus_one == SHED + 1 {
+            if slot == 0 {
+                return self.insert(spelling, hash);
+            }
+            if (slot ^ hash) & !NUMBER == 0 {
+                let id = (slot & NUMBER) as u32 - 1;
+                if id == SHED {
                     self.shed += 1;
                 }
-                return slot.id_plus_one - 1;
-            }
-            if slot.id_plus_one == 0 {
-                return self.insert(spelling, hash);
+                return id;
             }
             at = (at + 1) & mask;
         }
@@ -216,27 +236,26 @@ impl Interner {
             return id;
         }
         if self.used * 4 >= self.slots.len() * 3 {
-            let bigger = vec![Slot::default(); self.slots.len() * 2];
-            let old = std::mem::replace(&mut self.slots, bigger);
-            for slot in old.into_iter().filter(|s| s.id_plus_one != 0) {
-                self.place_slot(slot);
+            let size = self.slots.len() * 2;
+            let old = std::mem::replace(&mut self.slots, vec![0; size]);
+            let hashes = std::mem::replace(&mut self.hashes, vec![0; size]);
+            for (slot, hash) in old.into_iter().zip(hashes).filter(|(slot, _)| *slot != 0) {
+                self.place_slot(slot, hash);
             }
         }
-        self.place_slot(Slot {
-            hash,
-            id_plus_one: id + 1,
-        });
+        self.place_slot(slot(hash, id), hash);
         self.used += 1;
         id
     }
 
-    fn place_slot(&mut self, slot: Slot) {
+    fn place_slot(&mut self, slot: Slot, hash: u64) {
         let mask = self.slots.len() - 1;
-        let mut at = (slot.hash >> 1) as usize & mask;
-        while self.slots[at].id_plus_one != 0 {
+        let mut at = (hash >> 1) as usize & mask;
+        while self.slots[at] != 0 {
             at = (at + 1) & mask;
         }
         self.slots[at] = slot;
+        self.hashes[at] = hash;
     }
 
     fn resolve(&mut self, spelling: &[u8]) -> u32 {
@@ -269,7 +288,7 @@ impl Interner {
     /// The number of a canonical client, for which room is made where the table is at its bound: counts that
     /// were told under its own name go on under it.
     pub fn take_in(&mut self, client: Client) -> u32 {
-        let bound = std::mem::replace(&mut self.max_clients, u32::MAX as usize / 2);
+        let bound = std::mem::replace(&mut self.max_clients, CLIENTS_MOST);
         let id = self.client_id(client);
         self.max_clients = bound;
         id

@@ -7,7 +7,7 @@
 
 use crate::dialect::Dialect;
 use crate::syslog::header::{Clock, Header};
-use crate::wide::Wide;
+use crate::wide::{Class, Wide};
 
 /// How the time stands at the head of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,7 +219,9 @@ impl<'b, W: Wide> LineEnds<'b, W> {
 /// What host and program of a line mean.
 #[derive(Clone, Copy, Debug)]
 pub struct Tag {
-    head: [u8; WINDOW],
+    head: [u8; 64],
+    /// The bits of its bytes.
+    bits: u64,
     head_length: u8,
     program_from: u8,
     /// Number of the server in the worker.
@@ -228,8 +230,15 @@ pub struct Tag {
     pub dialect: Option<Dialect>,
 }
 
+impl Tag {
+    fn is(&self, head: &[u8]) -> bool {
+        self.head.get(..self.head_length as usize) == Some(head)
+    }
+}
+
 const WINDOW: usize = 48;
-const PLACES: usize = 64;
+/// Places for heads, in pairs: two heads that meet have room side by side.
+const PLACES: usize = 128;
 
 /// A whole text between time and message (`ns1 named[1201]: `), pid and all: most lines of a busy daemon
 /// repeat it to the letter.
@@ -244,10 +253,16 @@ struct Whole {
 
 /// Places for whole texts, by their first bytes (the host name).
 const WHOLE_PLACES: usize = 16;
+/// A place whose text has changed so often stays empty: programs with a process for each session write there.
+const CHANGES_MOST: u8 = 64;
+const DIGITS: Class = Class::of(b"0123456789");
+/// Digits that a pid may have.
+const PID_MOST: usize = 11;
 
 /// Host and program texts seen, by hash.
 pub struct TagCache {
     whole: [Option<Whole>; WHOLE_PLACES],
+    changes: [u8; WHOLE_PLACES],
     tags: Vec<Option<Tag>>,
     /// What stands between time and message in BIND's own channels (`queries: info: `).
     literal: Vec<u8>,
@@ -258,6 +273,7 @@ impl Default for TagCache {
     fn default() -> Self {
         TagCache {
             whole: [None; WHOLE_PLACES],
+            changes: [0; WHOLE_PLACES],
             tags: vec![None; PLACES],
             literal: Vec::new(),
             literal_tag: None,
@@ -330,7 +346,7 @@ fn after_head(rest: &[u8], head: usize) -> Option<(&[u8], &[u8])> {
     let tail = rest.get(head..)?;
     if tail.first() == Some(&b'[') {
         let mut digits = 0;
-        while digits < 11 && tail.get(1 + digits).is_some_and(u8::is_ascii_digit) {
+        while digits < PID_MOST && tail.get(1 + digits).is_some_and(u8::is_ascii_digit) {
             digits += 1;
         }
         let message = tail.get(1 + digits..)?.strip_prefix(b"]: ")?;
@@ -343,8 +359,13 @@ fn after_head(rest: &[u8], head: usize) -> Option<(&[u8], &[u8])> {
 #[inline(always)]
 fn place(head: &[u8]) -> usize {
     let n = head.len();
-    let last = load8(head, n.saturating_sub(8));
-    (super::hash::fold(load8(head, 0) ^ (n as u64), last ^ 0x9e37_79b9_7f4a_7c15) as usize) & (PLACES - 1)
+    place_by(load8(head, 0), load8(head, n.saturating_sub(8)), n)
+}
+
+/// The same, given the first and the last eight bytes and the length.
+#[inline(always)]
+fn place_by(first: u64, last: u64, length: usize) -> usize {
+    (super::hash::fold(first ^ (length as u64), last ^ 0x9e37_79b9_7f4a_7c15) as usize) & (PLACES - 2)
 }
 
 #[inline(always)]
@@ -370,10 +391,18 @@ fn same(before: &[u8], text: &[u8; WINDOW]) -> bool {
 }
 
 impl TagCache {
-    /// Takes the text after the time apart, if its head has been seen.
+    /// Takes the text after the time apart, which stands in `block` from `from` to `end`, if its head has been seen.
     #[inline(always)]
     #[must_use]
-    pub fn find<'a>(&mut self, rest: &'a [u8], bind: bool) -> Option<Found<'a>> {
+    pub fn find<'a, W: Wide>(
+        &mut self,
+        wide: W,
+        block: &'a [u8],
+        from: usize,
+        end: usize,
+        bind: bool,
+    ) -> Option<Found<'a>> {
+        let rest = block.get(from..end)?;
         if bind {
             let (server, dialect) = self.literal_tag?;
             let message = rest.strip_prefix(self.literal.as_slice())?;
@@ -406,20 +435,77 @@ impl TagCache {
                 message,
             });
         }
+        if W::CHEAP
+            && let Some(found) = self.find_wide(wide, block, from, end)
+        {
+            return Some(found);
+        }
         self.find_head(rest)
+    }
+
+    /// [`TagCache::find_head`] by bit masks of the first 64 bytes, of which the last may belong to later lines.
+    #[inline(always)]
+    fn find_wide<'a, W: Wide>(&self, wide: W, block: &'a [u8], from: usize, end: usize) -> Option<Found<'a>> {
+        let window = block.get(from..)?.first_chunk::<64>()?;
+        let [blanks, opens, colons, closes] = wide.positions(window, [b' ', b'[', b':', b']']);
+        let after = |bits: u64, at: u64| bits & !(at | at.wrapping_sub(1));
+        // The first blank, and what ends the head behind it, as bits.
+        let blank = blanks & blanks.wrapping_neg();
+        let ends = after(opens | colons, blank);
+        let head = ends.trailing_zeros() as usize;
+        if !(8..WINDOW).contains(&head) || blank == 0 {
+            return None;
+        }
+        let place = place_by(load8(window, 0), load8(window, head - 8), head);
+        let is_it = |tag: &Tag| {
+            wide.common(window, &tag.head) & tag.bits == tag.bits && usize::from(tag.head_length) == head
+        };
+        let tag = match self.tags.get(place..place + 2)? {
+            [Some(first), _] if is_it(first) => first,
+            [_, Some(second)] if is_it(second) => second,
+            _ => return None,
+        };
+        let (pid, message) = if window[head] == b'[' {
+            let close = after(closes, 1 << head).trailing_zeros() as usize;
+            let inside = (1_u64.checked_shl(close as u32).unwrap_or(0)).wrapping_sub(2 << head);
+            if close > 61
+                || !(1..=PID_MOST).contains(&(close - head - 1))
+                || wide.of_class(window, &DIGITS) & inside != inside
+                || window[close + 1..close + 3] != *b": "
+            {
+                return None;
+            }
+            (head + 1..close, close + 3)
+        } else if window[head + 1] == b' ' {
+            (head..head, head + 2)
+        } else {
+            return None;
+        };
+        // What lies behind the line's end is found only where this fails.
+        let message = block.get(from + message..end)?;
+        Some(Found {
+            server: tag.server,
+            dialect: tag.dialect,
+            program: block.get(from + tag.program_from as usize..from + head)?,
+            pid: block.get(from + pid.start..from + pid.end)?,
+            message,
+        })
     }
 
     #[inline(never)]
     fn find_head<'a>(&mut self, rest: &'a [u8]) -> Option<Found<'a>> {
         let end = head_end(rest)?;
         let head = rest.get(..end)?;
-        let tag = *self.tags.get(place(head))?.as_ref()?;
-        if tag.head.get(..tag.head_length as usize)? != head {
-            return None;
-        }
+        let place = place(head);
+        let pair = self.tags.get(place..place + 2)?;
+        let tag = *pair.iter().flatten().find(|tag| tag.is(head))?;
         let (pid, message) = after_head(rest, end)?;
         let length = rest.len() - message.len();
-        if let Some(before) = rest.get(..length).filter(|b| b.len() <= WINDOW) {
+        let at = whole_place(rest);
+        if self.changes[at] >= CHANGES_MOST {
+            self.whole[at] = None;
+        } else if let Some(before) = rest.get(..length).filter(|b| b.len() <= WINDOW) {
+            self.changes[at] += 1;
             let mut text = [0; WINDOW];
             text[..length].copy_from_slice(before);
             let whole = Whole {
@@ -428,7 +514,7 @@ impl TagCache {
                 head_length: end as u8,
                 tag,
             };
-            self.whole[whole_place(rest)] = Some(whole);
+            self.whole[at] = Some(whole);
         }
         Some(Found {
             server: tag.server,
@@ -449,7 +535,8 @@ impl TagCache {
         dialect: Option<Dialect>,
     ) {
         let mut tag = Tag {
-            head: [0; WINDOW],
+            head: [0; 64],
+            bits: 0,
             head_length: 0,
             program_from: 0,
             server,
@@ -483,9 +570,14 @@ impl TagCache {
             && rest.get(host + 1..end) == Some(header.program);
         if alike {
             tag.head[..end].copy_from_slice(&rest[..end]);
+            tag.bits = (1 << end) - 1;
             tag.head_length = end as u8;
             tag.program_from = (host + 1) as u8;
+            // The newer one comes first, as it is asked for next.
             let at = place(&rest[..end]);
+            if self.tags[at].is_some_and(|first| !first.is(&rest[..end])) {
+                self.tags[at + 1] = self.tags[at];
+            }
             self.tags[at] = Some(tag);
         }
     }

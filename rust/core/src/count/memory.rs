@@ -4,6 +4,10 @@
 //! within [`HORIZON_SECONDS`]. A held event is counted at once and taken back if its cancel comes
 //! later; a cancel that comes first waits. The number of waiting halves is bounded; the oldest go
 //! first and are counted.
+//!
+//! Halves stand in one array, those of an identifier linked in the order of their arrival. Where identifiers come again
+//! and again (a pid) and nothing is ever cancelled, a hold looks at the head of its list and writes at its tail: the
+//! halves in between are not brought into the cache.
 
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
@@ -40,11 +44,40 @@ pub enum Half {
     Cancel(BinKey),
 }
 
+/// No place.
+const NOWHERE: u32 = u32::MAX;
+/// What a place without a half links to while all are taken.
+const UNUSED: u32 = u32::MAX - 1;
+
+/// A half with its identifier, and the place of the next one of that.
+#[derive(Clone, Copy)]
+struct Node {
+    id: u64,
+    half: Half,
+    next: u32,
+    /// Rises with each half that comes.
+    arrival: u64,
+}
+
+/// The list of one identifier.
+#[derive(Clone, Copy)]
+struct List {
+    first: u32,
+    last: u32,
+    /// Held events in it.
+    holds: u32,
+    /// Cancels in it.
+    cancels: u32,
+}
+
 /// The halves of one worker, by server and identifier.
 #[derive(Default)]
 pub struct Memory {
-    halves: HashMap<u64, Vec<Half>, foldhash::quality::RandomState>,
-    waiting: usize,
+    lists: HashMap<u64, List, foldhash::quality::RandomState>,
+    nodes: Vec<Node>,
+    /// Places without a half.
+    free: Vec<u32>,
+    arrivals: u64,
     /// Halves given up because of the bound.
     pub evicted: u64,
 }
@@ -58,49 +91,107 @@ fn near(a: BinKey, b: BinKey) -> bool {
 impl Memory {
     /// A cancel: returns the event to take back, if it has been counted; else the cancel waits.
     pub fn cancel(&mut self, id: u64, key: BinKey, most: usize) -> Option<Held> {
-        if let Some(list) = self.halves.get_mut(&id)
-            && let Some(at) = list
-                .iter()
-                .position(|h| matches!(h, Half::Held(held) if near(held.key, key)))
-        {
-            let half = list.swap_remove(at);
-            self.waiting -= 1;
-            if list.is_empty() {
-                self.halves.remove(&id);
+        let found = self.take(
+            id,
+            |list| list.holds > 0,
+            |half| matches!(half, Half::Held(held) if near(held.key, key)),
+        );
+        match found {
+            Some(Half::Held(held)) => Some(held),
+            _ => {
+                self.wait(id, Half::Cancel(key), most);
+                None
             }
-            return match half {
-                Half::Held(held) => Some(held),
-                Half::Cancel(_) => None,
-            };
         }
-        self.wait(id, Half::Cancel(key), most);
-        None
     }
 
     /// A hold: returns whether it is to be counted (no cancel was waiting).
     pub fn hold(&mut self, id: u64, held: Held, most: usize) -> bool {
-        if let Some(list) = self.halves.get_mut(&id)
-            && let Some(at) = list
-                .iter()
-                .position(|h| matches!(h, Half::Cancel(key) if near(*key, held.key)))
-        {
-            list.swap_remove(at);
-            self.waiting -= 1;
-            if list.is_empty() {
-                self.halves.remove(&id);
-            }
-            return false;
+        let found = self.take(
+            id,
+            |list| list.cancels > 0,
+            |half| matches!(half, Half::Cancel(key) if near(*key, held.key)),
+        );
+        if found.is_none() {
+            self.wait(id, Half::Held(held), most);
         }
-        self.wait(id, Half::Held(held), most);
-        true
+        found.is_none()
+    }
+
+    /// Takes the first half that is looked for out of a list that may have one.
+    #[inline]
+    fn take(
+        &mut self,
+        id: u64,
+        may_have: impl Fn(&List) -> bool,
+        wanted: impl Fn(&Half) -> bool,
+    ) -> Option<Half> {
+        let list = self.lists.get_mut(&id).filter(|list| may_have(list))?;
+        let (mut before, mut at) = (NOWHERE, list.first);
+        while let Some(&node) = self.nodes.get(at as usize) {
+            if wanted(&node.half) {
+                if let Some(earlier) = self.nodes.get_mut(before as usize) {
+                    earlier.next = node.next;
+                } else {
+                    list.first = node.next;
+                }
+                if list.last == at {
+                    list.last = before;
+                }
+                match node.half {
+                    Half::Held(_) => list.holds -= 1,
+                    Half::Cancel(_) => list.cancels -= 1,
+                }
+                if list.first == NOWHERE {
+                    self.lists.remove(&id);
+                }
+                self.free.push(at);
+                return Some(node.half);
+            }
+            (before, at) = (at, node.next);
+        }
+        None
     }
 
     fn wait(&mut self, id: u64, half: Half, most: usize) {
-        if self.waiting >= most {
+        if self.len() >= most {
             self.evict();
         }
-        self.halves.entry(id).or_default().push(half);
-        self.waiting += 1;
+        self.push(id, half);
+    }
+
+    fn push(&mut self, id: u64, half: Half) {
+        let node = Node {
+            id,
+            half,
+            next: NOWHERE,
+            arrival: self.arrivals,
+        };
+        self.arrivals += 1;
+        let at = match self.free.pop() {
+            Some(at) => {
+                self.nodes[at as usize] = node;
+                at
+            }
+            None => {
+                self.nodes.push(node);
+                (self.nodes.len() - 1) as u32
+            }
+        };
+        let list = self.lists.entry(id).or_insert(List {
+            first: at,
+            last: NOWHERE,
+            holds: 0,
+            cancels: 0,
+        });
+        match half {
+            Half::Held(_) => list.holds += 1,
+            Half::Cancel(_) => list.cancels += 1,
+        }
+        if let Some(last) = self.nodes.get_mut(list.last as usize) {
+            last.next = at;
+        }
+        list.last = at;
     }
 
     /// Gives up the older half of what waits.
@@ -110,76 +201,121 @@ impl Memory {
             Half::Held(held) => held.key.minute,
             Half::Cancel(key) => key.minute,
         };
+        let before = self.len();
+        let mut all: Vec<(u64, Half)> = self.drain().collect();
         // Halves past the horizon wait for nothing: most cancels have no hold.
-        let newest = self.halves.values().flatten().map(minute).max().unwrap_or(0);
-        self.halves.retain(|_, list| {
-            list.retain(|h| minute(h) >= newest - HORIZON);
-            !list.is_empty()
-        });
-        let all = self.waiting;
-        self.waiting = self.halves.values().map(Vec::len).sum();
-        if self.waiting <= all / 2 {
-            return;
+        let newest = all.iter().map(|(_, h)| minute(h)).max().unwrap_or(0);
+        all.retain(|(_, h)| minute(h) >= newest - HORIZON);
+        if all.len() > before / 2 {
+            let mut minutes: Vec<i64> = all.iter().map(|(_, h)| minute(h)).collect();
+            let middle = minutes.len() / 2;
+            let (_, &mut cut, _) = minutes.select_nth_unstable(middle);
+            let kept = all.len();
+            all.retain(|(_, h)| minute(h) > cut);
+            self.evicted += (kept - all.len()) as u64;
         }
-        let mut minutes: Vec<i64> = self.halves.values().flatten().map(minute).collect();
-        let middle = minutes.len() / 2;
-        let (_, &mut cut, _) = minutes.select_nth_unstable(middle);
-        let before = self.waiting;
-        self.halves.retain(|_, list| {
-            list.retain(|h| minute(h) > cut);
-            !list.is_empty()
-        });
-        self.waiting = self.halves.values().map(Vec::len).sum();
-        self.evicted += (before - self.waiting) as u64;
+        for (id, half) in all {
+            self.push(id, half);
+        }
     }
 
-    /// Takes everything that waits.
-    pub fn drain(&mut self) -> impl Iterator<Item = (u64, Half)> {
-        self.waiting = 0;
-        std::mem::take(&mut self.halves)
+    /// Takes everything that waits, those of an identifier in the order of arrival.
+    pub fn drain(&mut self) -> impl Iterator<Item = (u64, Half)> + use<> {
+        let mut nodes = std::mem::take(&mut self.nodes);
+        for at in self.free.drain(..) {
+            nodes[at as usize].next = UNUSED;
+        }
+        self.lists.clear();
+        // Where no place was used twice they stand in order already.
+        nodes.sort_by_key(|node| node.arrival);
+        nodes
             .into_iter()
-            .flat_map(|(id, list)| list.into_iter().map(move |h| (id, h)))
+            .filter(|node| node.next != UNUSED)
+            .map(|node| (node.id, node.half))
     }
 
     /// Adds the details of all held events.
     pub fn collect_detailed<'a>(&'a mut self, into: &mut Vec<&'a mut Detailed>) {
-        into.extend(self.halves.values_mut().flatten().filter_map(|half| match half {
+        into.extend(self.waiting_mut().filter_map(|half| match half {
             Half::Held(held) => Some(&mut held.detailed),
             Half::Cancel(_) => None,
         }));
     }
 
     /// Everything that waits, by identifier.
-    pub fn all(&self) -> impl Iterator<Item = (u64, &[Half])> {
-        self.halves.iter().map(|(id, list)| (*id, list.as_slice()))
+    pub fn all(&self) -> impl Iterator<Item = (u64, Vec<Half>)> {
+        self.lists
+            .iter()
+            .map(|(id, list)| (*id, Halves::new(&self.nodes, *list).collect()))
     }
 
     /// Puts halves back that [`Memory::all`] gave.
     pub fn put(&mut self, id: u64, halves: Vec<Half>) {
-        self.waiting += halves.len();
-        self.halves.entry(id).or_default().extend(halves);
+        for half in halves {
+            self.push(id, half);
+        }
     }
 
     /// Looks at everything that waits.
     pub fn each(&self, mut look: impl FnMut(&Half)) {
-        self.halves.values().flatten().for_each(&mut look);
+        for list in self.lists.values() {
+            Halves::new(&self.nodes, *list).for_each(|half| look(&half));
+        }
     }
 
     /// Changes everything that waits.
-    pub fn each_mut(&mut self, mut change: impl FnMut(&mut Half)) {
-        self.halves.values_mut().flatten().for_each(&mut change);
+    pub fn each_mut(&mut self, change: impl FnMut(&mut Half)) {
+        self.waiting_mut().for_each(change);
+    }
+
+    fn waiting_mut(&mut self) -> impl Iterator<Item = &mut Half> {
+        let mut waits = vec![true; self.nodes.len()];
+        for &at in &self.free {
+            if let Some(waits) = waits.get_mut(at as usize) {
+                *waits = false;
+            }
+        }
+        self.nodes
+            .iter_mut()
+            .zip(waits)
+            .filter_map(|(node, waits)| waits.then_some(&mut node.half))
     }
 
     /// Number of waiting halves.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.waiting
+        self.nodes.len() - self.free.len()
     }
 
     /// Whether nothing waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.waiting == 0
+        self.len() == 0
+    }
+}
+
+/// The halves of one list.
+struct Halves<'a> {
+    nodes: &'a [Node],
+    at: u32,
+}
+
+impl<'a> Halves<'a> {
+    fn new(nodes: &'a [Node], list: List) -> Self {
+        Halves {
+            nodes,
+            at: list.first,
+        }
+    }
+}
+
+impl Iterator for Halves<'_> {
+    type Item = Half;
+
+    fn next(&mut self) -> Option<Half> {
+        let node = self.nodes.get(self.at as usize)?;
+        self.at = node.next;
+        Some(node.half)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::event::{Kind, QueryType};
 use super::bins::{ASKED_MOST, Asked, BinKey, KindTable, OpenBin};
 use super::hash::{fold, prefetch, process_seed};
 use super::intern::Interner;
-use super::summary::{Numbers, Summary, c_log_c, entropy};
+use super::summary::{Numbers, Summary, c_log_c, entropy, small_c_log_c};
 use super::{Limits, Options};
 
 /// Rows of one kind and bin that stand together in [`ClientColumns`].
@@ -140,7 +140,7 @@ impl Sealer {
         for (kind, table) in Kind::ALL.iter().copied().zip(bin.tables.iter_mut()) {
             let Some(table) = table else { continue };
             for row in &mut table.rows {
-                row.side = u32::from(clients.known(row.client).side);
+                row.side = u32::from(clients.side(row.client));
                 row.distinct = 0;
             }
             let named = options.names && kind == Kind::DnsQuery;
@@ -386,7 +386,8 @@ fn tally_clients(table: &KindTable, typed: bool, again: bool, cells: &mut [Cell;
             cells[cell_of(NO_TYPE, row.side as usize)].nothing = true;
         }
     }
-    let mut add = |type_at: usize, side: usize, count: u32, recipients: u32| {
+    let small = small_c_log_c();
+    let add = |cells: &mut [Cell; CELLS], type_at: usize, side: usize, count: u32, recipients: u32| {
         let cell = &mut cells[cell_of(type_at, side)];
         let c = u64::from(count);
         cell.count += c;
@@ -397,14 +398,24 @@ fn tally_clients(table: &KindTable, typed: bool, again: bool, cells: &mut [Cell;
     };
     for row in table.rows.iter().filter(|r| r.count > 0) {
         let side = row.side as usize;
-        if typed {
+        if typed && row.count < small.len() as u32 {
+            // Most types of most rows are 0, but which ones nobody can guess: all are added, zeros as well.
+            for (type_at, &count) in row.types.iter().enumerate() {
+                let cell = &mut cells[cell_of(type_at, side)];
+                let c = u64::from(count);
+                cell.count += c;
+                cell.clients += u64::from(c > 0);
+                cell.client_sum += small[c as usize % small.len()];
+                cell.client_top = cell.client_top.max(c);
+            }
+        } else if typed {
             for (type_at, &count) in row.types.iter().enumerate() {
                 if count > 0 {
-                    add(type_at, side, count, 0);
+                    add(cells, type_at, side, count, 0);
                 }
             }
         } else {
-            add(NO_TYPE, side, row.count, row.recipients);
+            add(cells, NO_TYPE, side, row.count, row.recipients);
         }
     }
 }
@@ -433,8 +444,21 @@ fn append(
         }
     }
     if options.query_types {
-        for (q, column) in columns.types.iter_mut().enumerate() {
-            column.extend(rows.iter().filter(live).map(|r| r.types[q] as u16));
+        let added = columns.count.len();
+        for column in &mut columns.types {
+            column.resize(added, 0);
+        }
+        let mut parts = columns
+            .types
+            .each_mut()
+            .map(|column| column[first as usize..].iter_mut());
+        // One pass: a row is one cache line, and all of it is needed.
+        for row in rows.iter().filter(live) {
+            for (part, &value) in parts.iter_mut().zip(&row.types) {
+                if let Some(to) = part.next() {
+                    *to = value as u16;
+                }
+            }
         }
         for (at, row) in rows.iter().filter(live).enumerate() {
             if row.count > u32::from(u16::MAX) {
@@ -493,5 +517,44 @@ fn append_states(
         set.write(false, &mut columns.state);
         columns.state_end.push(columns.state.len() as u64);
         at += 1;
+    }
+}
+
+/// What bins became.
+#[derive(Default)]
+pub struct Sealed {
+    /// Rows of `client_traffic`.
+    pub columns: ClientColumns,
+    /// Rows of `traffic`.
+    pub traffic: Vec<TrafficRow>,
+    /// Bins with a counter that stood at its largest value.
+    pub saturated: u64,
+    /// Bins whose names were sampled.
+    pub sampled: u64,
+}
+
+impl Sealed {
+    /// Seals a bin, whose queries the details know.
+    pub fn add(
+        &mut self,
+        sealer: &mut Sealer,
+        bin: &mut OpenBin,
+        clients: &Interner,
+        options: &Options,
+        limits: &Limits,
+    ) {
+        if bin.asked.len() > limits.names_per_bin {
+            bin.fold(limits.names_per_bin);
+        }
+        self.saturated += u64::from(bin.saturated);
+        self.sampled += u64::from(bin.level > 0);
+        sealer.seal(
+            bin,
+            clients,
+            options,
+            limits,
+            &mut self.columns,
+            &mut self.traffic,
+        );
     }
 }

@@ -30,20 +30,25 @@ pub struct Summary {
     pub items: Vec<(u32, u64)>,
 }
 
-/// `c · log2(c)`, from a table for the small counts that almost all are.
-#[inline]
+/// `c · log2(c)` of the counts below 1024; 0 of 0.
 #[must_use]
-pub fn c_log_c(c: u64) -> f64 {
+pub fn small_c_log_c() -> &'static [f64; 1024] {
     use std::sync::OnceLock;
     static TABLE: OnceLock<Box<[f64; 1024]>> = OnceLock::new();
-    let table = TABLE.get_or_init(|| {
+    TABLE.get_or_init(|| {
         let mut t = Box::new([0.0; 1024]);
         for (i, v) in t.iter_mut().enumerate().skip(2) {
             *v = i as f64 * (i as f64).log2();
         }
         t
-    });
-    match table.get(c as usize) {
+    })
+}
+
+/// `c · log2(c)`, from a table for the small counts that almost all are.
+#[inline]
+#[must_use]
+pub fn c_log_c(c: u64) -> f64 {
+    match small_c_log_c().get(c as usize) {
         Some(&v) => v,
         None => c as f64 * (c as f64).log2(),
     }
@@ -126,36 +131,58 @@ impl Summary {
     /// Reads the stored form, adding to what is here; `false` if the bytes are no summary.
     #[must_use]
     pub fn add_stored(&mut self, bytes: &[u8]) -> bool {
-        let Some((&first, mut rest)) = bytes.split_first() else {
-            return true;
-        };
-        let counts = first & 0x80 == 0;
-        self.level = self.level.max(first & 0x1f);
-        while let Some((hash, tail)) = rest.split_first_chunk::<4>() {
-            rest = tail;
-            let mut count = 1u64;
-            if counts {
-                count = 0;
-                let mut shift = 0;
-                loop {
-                    let Some((&b, tail)) = rest.split_first() else {
-                        return false;
-                    };
-                    rest = tail;
-                    if shift > 63 {
-                        return false;
-                    }
-                    count |= u64::from(b & 0x7f) << shift;
-                    shift += 7;
-                    if b & 0x80 == 0 {
-                        break;
-                    }
-                }
-            }
-            self.items.push((u32::from_le_bytes(*hash), count));
-        }
-        rest.is_empty()
+        self.level = self.level.max(level_of(bytes));
+        each_stored(bytes, |hash, count| self.items.push((hash, count)))
     }
+}
+
+/// The level of a stored form; 0 of an empty one.
+#[inline]
+#[must_use]
+pub fn level_of(stored: &[u8]) -> u8 {
+    stored.first().map_or(0, |b| b & 0x1f)
+}
+
+/// Whether a stored form is a set without counts.
+#[inline]
+#[must_use]
+pub fn is_set(stored: &[u8]) -> bool {
+    stored.first().is_some_and(|b| b & 0x80 != 0)
+}
+
+/// Every item of a stored form, each of a set counted once; `false` if the bytes are no summary.
+#[inline]
+#[must_use]
+pub fn each_stored(stored: &[u8], mut each: impl FnMut(u32, u64)) -> bool {
+    let Some((_, mut rest)) = stored.split_first() else {
+        return true;
+    };
+    if is_set(stored) {
+        let (hashes, torn) = rest.as_chunks::<4>();
+        hashes.iter().for_each(|&h| each(u32::from_le_bytes(h), 1));
+        return torn.is_empty();
+    }
+    while let Some((hash, tail)) = rest.split_first_chunk::<4>() {
+        rest = tail;
+        let mut count = 0u64;
+        let mut shift = 0;
+        loop {
+            let Some((&b, tail)) = rest.split_first() else {
+                return false;
+            };
+            rest = tail;
+            if shift > 63 {
+                return false;
+            }
+            count |= u64::from(b & 0x7f) << shift;
+            shift += 7;
+            if b & 0x80 == 0 {
+                break;
+            }
+        }
+        each(u32::from_le_bytes(*hash), count);
+    }
+    rest.is_empty()
 }
 
 #[cfg(test)]

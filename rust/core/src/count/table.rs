@@ -300,43 +300,94 @@ fn cut(n: u64) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
+/// Row numbers by rising group, rows of one group in their order.
+fn grouped(groups: &[u32]) -> Vec<usize> {
+    let most = groups.iter().max().map_or(0, |&g| g as usize);
+    if most > groups.len().saturating_mul(4) {
+        let mut order: Vec<usize> = (0..groups.len()).collect();
+        order.sort_by_key(|&i| groups[i]);
+        return order;
+    }
+    // Groups are numbered from 0 as a rule: they are counted, then each row is put where it belongs.
+    let mut place = vec![0usize; most + 2];
+    for &g in groups {
+        place[g as usize + 1] += 1;
+    }
+    for at in 1..place.len() {
+        place[at] += place[at - 1];
+    }
+    let mut order = vec![0; groups.len()];
+    for (row, &g) in groups.iter().enumerate() {
+        let at = &mut place[g as usize];
+        order[*at] = row;
+        *at += 1;
+    }
+    order
+}
+
 /// Merges stored summaries by group: `(group, state, distinct, entropy, top_share)`, one row a group
 /// in rising order. `groups` need not be sorted; `null` states are empty.
 ///
 /// # Errors
 /// [`Error::Option`] if a state is no stored summary or the lengths differ.
 pub fn merge_states(groups: &[u32], states: &[Option<&[u8]>], size: usize) -> Result<RecordBatch> {
-    use super::summary::Summary;
+    use super::summary::{Summary, each_stored, is_set, level_of};
+    /// The half of a word that counts.
+    const LOW: u64 = 0xffff_ffff;
     if groups.len() != states.len() {
         return Err(Error::Option {
             option: "state",
             message: "as many states as groups are expected".into(),
         });
     }
-    let mut order: Vec<usize> = (0..groups.len()).collect();
-    order.sort_by_key(|&i| groups[i]);
+    let order = grouped(groups);
     let (mut group, mut distinct, mut entropy, mut top) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+    let damaged = |i: usize| Error::Option {
+        option: "state",
+        message: format!(
+            "row {i} is no stored summary: the store is damaged, or was written by another version"
+        ),
+    };
+    let mut packed = Vec::new();
     for chunk in order.chunk_by(|&a, &b| groups[a] == groups[b]) {
         let mut s = Summary::default();
         let mut set = false;
+        packed.clear();
+        // One word an item: thousands of rows of a few hashes, or a few rows of thousands, are sorted in it.
+        let mut large = false;
         for &i in chunk {
             let stored = states[i].unwrap_or_default();
-            set |= stored.first().is_some_and(|b| b & 0x80 != 0);
-            if !s.add_stored(stored) {
-                return Err(Error::Option {
-                    option: "state",
-                    message: format!(
-                        "row {i} is no stored summary: the store is damaged, or was written by another version"
-                    ),
-                });
+            set |= is_set(stored);
+            s.level = s.level.max(level_of(stored));
+            let read = each_stored(stored, |hash, count| {
+                large |= count > LOW;
+                packed.push((u64::from(hash) << 32) | (count & LOW));
+            });
+            if !read {
+                return Err(damaged(i));
+            }
+        }
+        if large {
+            for &i in chunk {
+                let _ = s.add_stored(states[i].unwrap_or_default());
+            }
+        } else {
+            if packed.len() / chunk.len() < 32 {
+                packed.sort_unstable();
+            } else {
+                // What was stored is sorted, so this is a row of sorted runs: a stable sort finds and merges them.
+                packed.sort();
+            }
+            s.items.reserve(packed.len());
+            for run in packed.chunk_by(|&a, &b| a >> 32 == b >> 32) {
+                let count = run.iter().map(|&p| p & LOW).fold(0, u64::saturating_add);
+                s.items.push(((run[0] >> 32) as u32, count));
             }
         }
         if set {
             s.items.iter_mut().for_each(|i| i.1 = 1);
         }
-        // What was stored is sorted, so this is a row of sorted runs: a stable sort finds and merges them in half the time.
-        s.items.sort_by_key(|i| i.0);
         s.settle(size);
         if set {
             s.items.iter_mut().for_each(|i| i.1 = 1);
@@ -367,4 +418,99 @@ pub fn merge_states(groups: &[u32], states: &[Option<&[u8]>], size: usize) -> Re
         Arc::new(Float64Array::from(top)),
     ];
     Ok(RecordBatch::try_new(Arc::new(schema), arrays)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::summary::Summary;
+    use super::*;
+    use arrow_array::cast::AsArray;
+    use arrow_array::types::UInt32Type;
+    use proptest::prelude::*;
+
+    /// What a group comes to, one summary added to the other.
+    fn plainly(states: &[&[u8]], size: usize) -> (Vec<u8>, u32) {
+        let mut whole = Summary::default();
+        let set = states.iter().any(|s| s.first().is_some_and(|b| b & 0x80 != 0));
+        for state in states {
+            assert!(whole.add_stored(state));
+        }
+        if set {
+            whole.items.iter_mut().for_each(|i| i.1 = 1);
+        }
+        whole.settle(size);
+        if set {
+            whole.items.iter_mut().for_each(|i| i.1 = 1);
+        }
+        let mut bytes = Vec::new();
+        if !whole.items.is_empty() {
+            whole.write(!set, &mut bytes);
+        }
+        let distinct = whole.numbers(1).distinct;
+        (bytes, cut(distinct))
+    }
+
+    /// A stored summary, with counts or without, of few hashes that others have as well; or nothing.
+    fn state() -> impl Strategy<Value = Option<Vec<u8>>> {
+        let items = proptest::collection::vec(
+            (0u32..40, prop_oneof![8 => 1u64..300, 1 => 1u64 << 32..1u64 << 40]),
+            0..12,
+        );
+        (items, 0u8..3, any::<bool>(), 0u8..8).prop_map(|(items, level, counts, some)| {
+            let items = items
+                .into_iter()
+                .map(|(hash, n)| (hash << 25, if counts { n } else { 1 }));
+            let mut summary = Summary {
+                level,
+                items: items.collect(),
+            };
+            summary.settle(100);
+            if !counts {
+                summary.items.iter_mut().for_each(|i| i.1 = 1);
+            }
+            let mut bytes = Vec::new();
+            summary.write(counts, &mut bytes);
+            (some > 0).then_some(bytes)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn sets_and_counts_merge_as_they_are_defined_to(
+            rows in proptest::collection::vec((0u32..6, state()), 0..60),
+            apart in prop_oneof![Just(1u32), Just(1000)],
+            size in 1usize..30,
+        ) {
+            let groups: Vec<u32> = rows.iter().map(|r| r.0 * apart).collect();
+            let states: Vec<Option<&[u8]>> = rows.iter().map(|r| r.1.as_deref()).collect();
+            let batch = merge_states(&groups, &states, size).unwrap();
+            let mut wanted = groups.clone();
+            wanted.sort_unstable();
+            wanted.dedup();
+            prop_assert_eq!(batch.column(0).as_primitive::<UInt32Type>().values(), wanted.as_slice());
+            for (at, group) in wanted.iter().enumerate() {
+                let mine: Vec<&[u8]> = (0..rows.len())
+                    .filter(|&i| groups[i] == *group)
+                    .map(|i| states[i].unwrap_or_default())
+                    .collect();
+                let (bytes, distinct) = plainly(&mine, size);
+                prop_assert_eq!(batch.column(1).as_binary_view().value(at), bytes.as_slice());
+                prop_assert_eq!(batch.column(2).as_primitive::<UInt32Type>().value(at), distinct);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_summary_is_named_by_its_row() {
+        let good: &[u8] = &[0x80, 1, 0, 0, 0];
+        for bad in [&[0x80, 1, 0][..], &[0, 1, 0, 0, 0][..]] {
+            for group in [0, 1] {
+                let error = merge_states(&[0, group], &[Some(good), Some(bad)], 16).unwrap_err();
+                assert!(
+                    error.to_string().contains("row 1 is no stored summary"),
+                    "{error}"
+                );
+            }
+        }
+    }
 }

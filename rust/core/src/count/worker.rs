@@ -21,10 +21,10 @@ use crate::wide::{Narrow, Wide};
 use super::bins::{BinKey, OpenBin, Pool, Recent};
 use super::detail::{Detail, Detailed};
 use super::hash::{fold, name_hash};
-use super::intern::{Interner, NONE};
+use super::intern::{Interner, NONE, SHED};
 use super::lookup::{LineEnds, TagCache, TimeCache, is_repetition};
 use super::memory::{Half, Held, Memory};
-use super::seal::{ClientColumns, Sealer, TrafficRow};
+use super::seal::{ClientColumns, Sealed, Sealer, TrafficRow};
 use super::timeline::{Course, YEAR_MINUTES, Years};
 use super::{Limits, Options};
 
@@ -34,8 +34,6 @@ pub use state::Saved;
 /// Minutes for which a bin stays open behind the newest of its server: late lines and cancels within
 /// them find the bin as it was. Later lines open the bin again and are counted as `late`.
 pub const OPEN_MINUTES: i64 = super::memory::HORIZON_SECONDS / 60;
-/// Behind this many minutes a bin gives back what only a busy bin needs.
-const BUSY_MINUTES: i64 = 3;
 
 /// What became of the lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -226,6 +224,18 @@ impl Worker {
         self.years
     }
 
+    /// Rows that are held: what memory grows with.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        let open: usize = self.bins.iter().flatten().map(OpenBin::rows).sum();
+        open + self.columns.count.len() + self.traffic.len() + self.detail.as_ref().map_or(0, |d| d.held())
+    }
+
+    /// What is read follows lines of the same source, over which these years have passed.
+    pub fn follow(&mut self, years: Years) {
+        self.years = years;
+    }
+
     /// Number of a stream's server, its clock and its course.
     #[must_use]
     pub fn stream(&self, id: u32) -> Option<(u32, Clock, &Course)> {
@@ -303,12 +313,19 @@ impl Worker {
             [rest @ .., b'\r'] => rest,
             _ => line,
         };
-        if let Some(time) = &self.times[0]
-            && let Some(at) = time.matches(line)
-            && let Some(rest) = line.get(at..)
+        let mut at = match &self.times[0] {
+            Some(time) => time.matches(line),
+            None => None,
+        };
+        if at.is_none() {
+            at = self.earlier_minute(line);
+        }
+        if let Some(at) = at
+            && let Some(time) = &self.times[0]
         {
             let (clock, minute, bind) = (time.clock, time.minute, time.is_bind());
-            if let Some(found) = self.tags.find(rest, bind)
+            let end = from + line.len();
+            if let Some(found) = self.tags.find(wide, block, from + at, end, bind)
                 && let Some(dialect) = found.dialect
                 && !is_repetition(found.message)
             {
@@ -319,7 +336,6 @@ impl Worker {
                     self.turn(stream, clock, minute);
                 }
                 self.by_dialect[dialect as usize] += 1;
-                let end = from + line.len();
                 if dialect == Dialect::Bind
                     && let Some((client, name, query_type)) =
                         quick::query(wide, block, end - found.message.len(), end)
@@ -360,7 +376,20 @@ impl Worker {
                     });
                     return;
                 }
-                match dialect.parse(found.program, found.pid, found.message) {
+                let quick = if W::CHEAP {
+                    dialect.quick(
+                        wide,
+                        found.program,
+                        found.pid,
+                        block,
+                        end - found.message.len(),
+                        end,
+                    )
+                } else {
+                    None
+                };
+                let verdict = quick.unwrap_or_else(|| dialect.parse(found.program, found.pid, found.message));
+                match verdict {
                     Verdict::Event(event)
                         if event.memory == Relation::None
                             && self.behind
@@ -399,6 +428,15 @@ impl Worker {
         }
         self.count_waiting(waiting);
         self.slow_line(line);
+    }
+
+    /// Where minutes meet, lines of both come in turn: if the line lies in the minute before the one that is at hand,
+    /// that one is at hand from now on.
+    #[inline(never)]
+    fn earlier_minute(&mut self, line: &[u8]) -> Option<usize> {
+        let at = self.times[1].as_ref()?.matches(line)?;
+        self.times.swap(0, 1);
+        Some(at)
     }
 
     /// Counts the event that waits, if one does.
@@ -634,17 +672,6 @@ impl Worker {
             })
             .copied()
             .collect();
-        let busy: Vec<usize> = s
-            .open
-            .iter()
-            .filter(|((_, m), _)| *m == newest - BUSY_MINUTES)
-            .map(|(_, &b)| b)
-            .collect();
-        for place in busy {
-            if let Some(bin) = &mut self.bins[place] {
-                bin.cool(&mut self.pool);
-            }
-        }
         for bin in old {
             self.seal(key.stream as usize, bin);
         }
@@ -685,34 +712,103 @@ impl Worker {
 
     fn seal_bin(&mut self, mut bin: OpenBin) {
         self.digest_bin(&mut bin);
-        if bin.asked.len() > self.limits.names_per_bin {
-            bin.fold(self.limits.names_per_bin);
-        }
-        if bin.saturated {
-            self.shed("saturated", 1);
-        }
-        if bin.level > 0 {
-            self.shed("names_per_bin", 1);
-        }
-        self.sealer.seal(
+        let mut sealed = Sealed {
+            columns: std::mem::take(&mut self.columns),
+            traffic: std::mem::take(&mut self.traffic),
+            ..Sealed::default()
+        };
+        sealed.add(
+            &mut self.sealer,
             &mut bin,
             &self.clients,
             &self.options,
             &self.limits,
-            &mut self.columns,
-            &mut self.traffic,
         );
+        self.columns = sealed.columns;
+        self.traffic = sealed.traffic;
+        self.shed("saturated", sealed.saturated);
+        self.shed("names_per_bin", sealed.sampled);
         self.pool.keep(bin);
     }
 
     /// Seals every bin. Nothing can be joined afterwards.
     pub fn seal_all(&mut self) {
+        self.seal_open();
+        self.end();
+    }
+
+    /// Seals every bin of a part that is the whole source, before [`Worker::seal_all_on`] ends it.
+    pub fn seal_open(&mut self) {
         for stream in 0..self.streams.len() {
             let keys: Vec<(u16, i64)> = self.streams[stream].open.keys().copied().collect();
             for key in keys {
                 self.seal(stream, key);
             }
         }
+    }
+
+    /// The same on several threads, each of which gives columns of its own; their views point into the client table
+    /// here.
+    pub fn seal_all_on(&mut self, threads: usize) -> Vec<ClientColumns> {
+        self.digest_all();
+        let mut bins = Vec::with_capacity(self.open);
+        for s in &mut self.streams {
+            (s.turned, s.minute) = (NO_MINUTE, NO_MINUTE);
+            for at in std::mem::take(&mut s.open).into_values() {
+                bins.extend(self.bins[at].take());
+                self.free.push(at);
+            }
+        }
+        self.open = 0;
+        let weight = |bin: &OpenBin| bin.asked.len() + bin.rows();
+        let share = bins.iter().map(weight).sum::<usize>() / threads.max(1) + 1;
+        let mut shares: Vec<Vec<OpenBin>> = Vec::new();
+        let mut full = share;
+        for bin in bins {
+            if full >= share {
+                shares.push(Vec::new());
+                full = 0;
+            }
+            full += weight(&bin);
+            if let Some(last) = shares.last_mut() {
+                last.push(bin);
+            }
+        }
+        let (clients, options, limits) = (&self.clients, &self.options, &self.limits);
+        let seal = |bins: Vec<OpenBin>| {
+            let mut sealed = Sealed::default();
+            let mut sealer = Sealer::default();
+            for mut bin in bins {
+                sealed.add(&mut sealer, &mut bin, clients, options, limits);
+            }
+            sealed
+        };
+        let all: Vec<Sealed> = std::thread::scope(|scope| {
+            let first = (!shares.is_empty()).then(|| shares.remove(0));
+            let others: Vec<_> = shares
+                .into_iter()
+                .map(|bins| scope.spawn(|| seal(bins)))
+                .collect();
+            let first = first.map(seal);
+            let others = others.into_iter().map(|thread| match thread.join() {
+                Ok(sealed) => sealed,
+                Err(panic) => std::panic::resume_unwind(panic),
+            });
+            first.into_iter().chain(others).collect()
+        });
+        let mut columns = Vec::with_capacity(all.len());
+        for sealed in all {
+            self.traffic.extend(sealed.traffic);
+            self.shed("saturated", sealed.saturated);
+            self.shed("names_per_bin", sealed.sampled);
+            columns.push(sealed.columns);
+        }
+        self.end();
+        columns
+    }
+
+    /// What is known when every line has been read and every bin sealed.
+    fn end(&mut self) {
         for _ in std::mem::take(&mut self.repeats) {
             self.unmatched("repetition of nothing");
         }
@@ -815,13 +911,12 @@ impl Worker {
     #[inline(always)]
     fn count_at(&mut self, stream: usize, event: Counted, times: u32, hint: usize) {
         let at = self.streams[stream].bin;
-        let clients = self.clients.len();
         if let Some(Some(bin)) = self.bins.get_mut(at) {
             let table = &mut bin.tables[event.kind as usize];
             if table.is_none() {
-                *table = Some(self.pool.table());
+                *table = Some(self.pool.table(event.kind));
             }
-            if add(bin, event, times, clients, (&mut self.recent, hint)) {
+            if add(bin, event, times, (&mut self.recent, hint)) {
                 self.fold(at);
             }
         }
@@ -866,8 +961,9 @@ impl Worker {
         }
     }
 
-    /// Digests every bin.
-    fn digest_all(&mut self) {
+    /// Tells the details of every query that is written down, as a join does: it can be done before, on the part's own
+    /// thread.
+    pub fn digest_all(&mut self) {
         if self.detail.is_some() {
             for at in 0..self.bins.len() {
                 self.digest(at);
@@ -957,7 +1053,6 @@ impl Worker {
 
     /// Takes a counted event back from its bin, which is open within the horizon.
     fn take_back(&mut self, held: Held) {
-        let clients = self.clients.len();
         let place = if self.live.is_some() {
             self.place_live(held.key)
         } else {
@@ -968,7 +1063,7 @@ impl Worker {
         };
         match place.and_then(|at| self.bins[at].as_mut()) {
             Some(bin) => {
-                let (_, row) = bin.row(held.kind, held.client, clients);
+                let (_, row) = bin.row(held.kind, held.client);
                 row.count = row.count.saturating_sub(1);
                 row.recipients = row.recipients.saturating_sub(held.recipients);
                 if let Some(detail) = &mut self.detail {
@@ -1052,12 +1147,11 @@ impl Worker {
                     self.matched += 1;
                     self.make_room();
                     let at = self.bin_at(key);
-                    let clients = self.clients.len();
                     if let Some(detail) = &mut self.detail {
                         detail.recall(event.hash, detail.last(key.stream));
                     }
                     if let Some(bin) = &mut self.bins[at] {
-                        let _ = add(bin, event, repeat.times, clients, (&mut self.recent, 0));
+                        let _ = add(bin, event, repeat.times, (&mut self.recent, 0));
                         self.fold(at);
                     }
                     if let Some(detail) = &mut self.detail {
@@ -1073,21 +1167,24 @@ impl Worker {
                 }),
             }
         }
+        // Clients of the later part under this part's numbers, each translated once.
+        let mut known = vec![u32::MAX; later.clients.len()];
+        let (clients, others) = (&mut self.clients, &later.clients);
+        let mut adopt = |id: u32| match known.get_mut(id as usize) {
+            Some(here) if *here != u32::MAX => *here,
+            Some(here) => {
+                let there = clients.adopt(others, id);
+                // What is past the bound is counted each time.
+                if there != SHED {
+                    *here = there;
+                }
+                there
+            }
+            None => NONE,
+        };
         // Details, after the repetitions of what stands here and before later lines ask for the last ones.
         let translation = match (&mut self.detail, later.detail.take()) {
-            (Some(mine), Some(theirs)) => {
-                let mut known = vec![u32::MAX; later.clients.len()];
-                let (clients, others) = (&mut self.clients, &later.clients);
-                Some(mine.join(*theirs, moved, |id| match known.get_mut(id as usize) {
-                    Some(here) => {
-                        if *here == u32::MAX {
-                            *here = clients.adopt(others, id);
-                        }
-                        *here
-                    }
-                    None => NONE,
-                }))
-            }
+            (Some(mine), Some(theirs)) => Some(mine.join(*theirs, moved, &mut adopt)),
             _ => None,
         };
         // Open bins.
@@ -1098,9 +1195,28 @@ impl Worker {
                     continue;
                 };
                 bin.key = moved(bin.key);
-                let place = self.bin_at(bin.key);
-                if let Some(mine) = &mut self.bins[place] {
-                    mine.absorb(bin, &mut self.clients, &later.clients, self.limits.names_per_bin);
+                let mine = &mut self.streams[m.stream as usize];
+                match mine.open.get(&(bin.key.segment, bin.key.minute)) {
+                    None if bin.renumber(&mut adopt) => {
+                        // Nothing of it is here: it goes on as it is.
+                        mine.open
+                            .insert((bin.key.segment, bin.key.minute), self.bins.len());
+                        self.bins.push(Some(bin));
+                        self.open += 1;
+                    }
+                    place => {
+                        let at = place.copied().unwrap_or_else(|| {
+                            mine.open
+                                .insert((bin.key.segment, bin.key.minute), self.bins.len());
+                            self.bins.push(Some(OpenBin::new(bin.key)));
+                            self.open += 1;
+                            self.bins.len() - 1
+                        });
+                        if let Some(mine) = &mut self.bins[at] {
+                            mine.detailed = bin.detailed;
+                            mine.absorb(bin, &mut adopt, self.limits.names_per_bin);
+                        }
+                    }
                 }
             }
             let mine = &mut self.streams[m.stream as usize];
@@ -1110,7 +1226,7 @@ impl Worker {
             if let Some(last) = s.last {
                 mine.last = Some(match last {
                     Last::Event(event) => Last::Event(Counted {
-                        client: self.clients.adopt(&later.clients, event.client),
+                        client: adopt(event.client),
                         ..event
                     }),
                     other => other,
@@ -1119,23 +1235,32 @@ impl Worker {
         }
         // Halves of events.
         let most = self.limits.held_events;
-        let halves: Vec<(u64, Half)> = later.memory.drain().collect();
-        for (id, half) in halves {
-            match half {
-                Half::Cancel(key) => {
-                    if let Some(held) = self.memory.cancel(id, moved(key), most) {
-                        self.take_back(held);
-                    }
-                }
+        let halves: Vec<(u64, Half)> = later
+            .memory
+            .drain()
+            .map(|(id, half)| match half {
+                Half::Cancel(key) => (id, Half::Cancel(moved(key))),
                 Half::Held(held) => {
                     let held = Held {
                         key: moved(held.key),
-                        client: self.clients.adopt(&later.clients, held.client),
+                        client: adopt(held.client),
                         detailed: translation
                             .as_ref()
                             .map_or(held.detailed, |t| t.event(held.detailed)),
                         ..held
                     };
+                    (id, Half::Held(held))
+                }
+            })
+            .collect();
+        for (id, half) in halves {
+            match half {
+                Half::Cancel(key) => {
+                    if let Some(held) = self.memory.cancel(id, key, most) {
+                        self.take_back(held);
+                    }
+                }
+                Half::Held(held) => {
                     if !self.memory.hold(id, held, most) {
                         self.take_back(held);
                     }
@@ -1218,8 +1343,8 @@ fn minute_of(clock: Clock, minute: i64, years: &Years) -> i64 {
 
 /// Counts an event in a bin; whether it is time to fold its names.
 #[inline(always)]
-fn add(bin: &mut OpenBin, event: Counted, times: u32, clients: usize, recent: (&mut Recent, usize)) -> bool {
-    let (at, row) = bin.row(event.kind, event.client, clients);
+fn add(bin: &mut OpenBin, event: Counted, times: u32, recent: (&mut Recent, usize)) -> bool {
+    let (at, row) = bin.row(event.kind, event.client);
     let mut over = false;
     let mut plus = |to: &mut u32, n: u32| {
         let (value, o) = to.overflowing_add(n);

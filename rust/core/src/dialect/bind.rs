@@ -31,7 +31,7 @@ use self::types::{is_class, looks_like_type, type_of, type_of_word};
 use crate::event::{Event, Kind, QueryType, Verdict};
 
 pub mod quick;
-mod scan;
+pub(super) mod scan;
 #[cfg(test)]
 mod tests;
 mod types;

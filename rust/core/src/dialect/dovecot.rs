@@ -15,6 +15,8 @@
 //! Limits: failures before a login that then succeeds in the same session are not told by Dovecot; a site
 //! that orders `login_log_format_elements` with the user name last leaves the address to the client.
 
+pub(super) mod quick;
+
 use super::sendmail::mail_text::{address, contains, find, rfind};
 use crate::event::{Event, Kind, Verdict};
 

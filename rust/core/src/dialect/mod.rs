@@ -6,7 +6,11 @@
 //! To add one: write `dialect/<daemon>.rs` with `pub fn parse(program: &[u8], pid: &[u8], message: &[u8]) -> Verdict`,
 //! add its line to [`Dialect`] below, and a folder of cases under `tests/golden/<daemon>/`.
 
+mod quick;
+
 use crate::event::Verdict;
+use crate::wide::Wide;
+use quick::Line;
 
 macro_rules! dialects {
     ($($variant:ident = $module:ident, $name:literal;)*) => {
@@ -65,6 +69,30 @@ dialects! {
 }
 
 impl Dialect {
+    /// Reads a message of a usual shape by bit masks of 64 bytes at a time: the answer of [`Dialect::parse`], or none
+    /// where that must be asked. The message stands in `block` from `from` to `end`; what follows the line may be
+    /// looked at, but does not change the answer.
+    #[inline(always)]
+    #[must_use]
+    pub fn quick<'a, W: Wide>(
+        self,
+        wide: W,
+        program: &'a [u8],
+        pid: &'a [u8],
+        block: &'a [u8],
+        from: usize,
+        end: usize,
+    ) -> Option<Verdict<'a>> {
+        let line = Line { wide, block, end };
+        match self {
+            Dialect::Postfix => postfix::quick::read(line, from),
+            Dialect::Sendmail => sendmail::quick::read(line, from),
+            Dialect::Dovecot if program == b"dovecot" => dovecot::quick::read(line, from),
+            Dialect::Qpopper => qpopper::quick::read(line, pid, from),
+            _ => None,
+        }
+    }
+
     /// The dialect of a program name, if one claims it.
     #[must_use]
     pub fn of_program(program: &[u8]) -> Option<Dialect> {

@@ -18,6 +18,8 @@
 //! told from a final delivery; a recipient that spells out a whole tail of attributes (`>, relay=…, status=`)
 //! is believed.
 
+pub(super) mod quick;
+
 use memchr::memmem::Finder;
 
 use super::sendmail::mail_text::{

@@ -12,6 +12,8 @@
 //! Limits: lines without a pid are related by the user name instead; a site may configure another text for
 //! the login line, which is then unmatched.
 
+pub(super) mod quick;
+
 use super::sendmail::mail_text::{address, after, rfind};
 use crate::event::{Event, Kind, Memory, Verdict};
 

@@ -19,6 +19,7 @@
 
 #[path = "mail_text.rs"]
 pub(super) mod mail_text;
+pub(super) mod quick;
 
 use crate::event::{Event, Kind, Memory, Verdict};
 use mail_text::{

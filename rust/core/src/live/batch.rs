@@ -17,8 +17,17 @@ pub struct Logged {
     pub source: u32,
     /// How many lines.
     pub lines: u32,
-    /// Whole lines, each ended by a line feed.
+    /// Whole lines, each ended by a line feed. Empty though there are lines: they are to be read from the log, all from
+    /// the position up to which lines were counted to this one.
     pub bytes: Vec<u8>,
+}
+
+impl Logged {
+    /// The lines are not here but in the log, and those of every batch before that was not counted yet.
+    #[must_use]
+    pub fn behind(&self) -> bool {
+        self.bytes.is_empty() && self.lines > 0
+    }
 }
 
 /// Lines that were received and wait to be logged.

@@ -8,11 +8,15 @@
 //! before it was taken. It tries again for as long as a disk is full; its queue is short, so that counting waits,
 //! then the log's queue, then whoever sends.
 //!
+//! Where counting cannot keep up, its queue holds a word for what stands in the log, and the lines are read from there;
+//! bins close then by the time at which the lines that were counted last were received. The thread gives way to others
+//! (`nice`): whoever sends lines to us on this machine goes first.
+//!
 //! A revision is the position in the write-ahead log up to which lines were counted, or one more than the one
 //! before where nothing was logged between two rounds.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -25,6 +29,7 @@ use super::intake::Intake;
 use super::metrics::{Counter as Sum, Gauge, Metrics};
 use super::queue::{Popped, lock};
 use super::snapshot::{self, Snapshot};
+use super::wal::Stretch;
 use crate::count::address::Prefix;
 use crate::count::worker::{LiveOptions, Round, Top, Worker};
 use crate::count::{Limits, Options, detail, table};
@@ -79,6 +84,8 @@ pub struct CountingConfig {
     pub closed_bytes: u64,
     /// Bytes of closed bins that are kept for later lines.
     pub state_bytes: usize,
+    /// By how much the counting thread gives way to others, as `nice` does: 0 to 19.
+    pub nice: i32,
 }
 
 impl Default for CountingConfig {
@@ -102,6 +109,7 @@ impl Default for CountingConfig {
             snapshot_seconds: 300,
             closed_bytes: 4 << 30,
             state_bytes: live.state_bytes,
+            nice: 19,
         }
     }
 }
@@ -204,6 +212,7 @@ impl CountingConfig {
             snapshot_seconds: d.snapshot_seconds,
             closed_bytes: d.closed_bytes,
             state_bytes: d.state_bytes,
+            nice: d.nice,
             ..self.clone()
         }
     }
@@ -230,8 +239,6 @@ pub struct Shared {
     pub config: Mutex<Option<CountingConfig>>,
     /// The closing thread gives up trying.
     pub abandon: AtomicBool,
-    /// Newest position that is counted.
-    pub counted: AtomicU64,
     /// The most frequent shapes of lines that were not understood.
     shapes: Mutex<Vec<(String, u64)>>,
     failed: Mutex<Option<String>>,
@@ -319,6 +326,7 @@ struct Shown {
     bins: Sum,
     revised: Sum,
     position: Gauge,
+    damaged: Sum,
     snapshot_us: Gauge,
     rate: Gauge,
     /// 1 while the log takes nothing.
@@ -343,6 +351,7 @@ impl Shown {
             bins: metrics.counter("seismolog_closed_bins_total"),
             revised: metrics.counter("seismolog_revised_bins_total"),
             position: metrics.gauge("seismolog_counted_position"),
+            damaged: metrics.counter("seismolog_wal_damaged_bytes_total"),
             snapshot_us: metrics.gauge("seismolog_snapshot_pause_us"),
             rate: metrics.gauge("seismolog_lines_per_second"),
             paused: metrics.gauge("seismolog_paused"),
@@ -365,6 +374,8 @@ pub struct Counter {
     jobs: SyncSender<Job>,
     position: u64,
     revision: u64,
+    /// When the lines that were counted last were received.
+    received_us: i64,
     fingerprint: u64,
     /// Position of the last snapshot, and when it was taken.
     saved: (u64, Instant),
@@ -403,6 +414,7 @@ impl Counter {
             jobs,
             position,
             revision,
+            received_us: now_us(),
             saved: (saved, now),
             ticked: now,
             told: now,
@@ -413,19 +425,49 @@ impl Counter {
     /// Counts what is logged until the queue is closed and empty, or the closing thread is gone. `last` says then
     /// whether every bin is to be told and the state kept.
     pub fn run(&mut self, intake: &Intake, last: impl FnOnce() -> bool) {
+        give_way(self.config.nice);
         let queue = intake.logged().clone();
+        let mut stretch: Option<(Stretch, Logged)> = None;
         loop {
-            let wait = TICK.saturating_sub(self.ticked.elapsed());
-            match queue.pop(wait) {
-                Popped::Some(logged) => {
-                    self.take(&logged);
-                    intake.spare().give(logged.bytes);
+            if let Some((lines, read)) = &mut stretch {
+                // What is not counted is replayed by the next start.
+                if self.shared.abandon.load(Ordering::Relaxed) {
+                    return;
                 }
-                Popped::Timeout => {}
-                Popped::Closed => break,
+                match lines.next(read) {
+                    Ok(true) => self.take(read),
+                    Ok(false) => stretch = None,
+                    // What holds after it is counted all the same.
+                    Err(e) => self.metrics.trouble("wal-reading", Some(e.to_string())),
+                }
+                if let Some((lines, _)) = &mut stretch {
+                    self.shown.damaged.add(std::mem::take(&mut lines.damaged));
+                }
+            } else {
+                let wait = TICK.saturating_sub(self.ticked.elapsed());
+                match queue.pop(wait) {
+                    Popped::Some(logged) if logged.behind() => {
+                        let lines = intake.stretch(self.position, logged.position);
+                        stretch = Some((lines, Logged::default()));
+                    }
+                    Popped::Some(logged) => {
+                        self.take(&logged);
+                        intake.spare().give(logged.bytes);
+                    }
+                    Popped::Timeout => {}
+                    Popped::Closed => break,
+                }
             }
-            if self.ticked.elapsed() >= TICK && !self.tick(intake.wal_bytes()) {
-                return;
+            intake.counted(self.position);
+            if self.ticked.elapsed() >= TICK {
+                intake.show_behind();
+                let now = match &stretch {
+                    Some(_) => self.received_us,
+                    None => now_us(),
+                };
+                if !self.tick(intake.wal_bytes(), now.div_euclid(1_000_000)) {
+                    return;
+                }
             }
         }
         if last() && self.tell(i64::MAX, true) {
@@ -438,6 +480,7 @@ impl Counter {
         self.worker
             .receive(logged.source, logged.received_us, &logged.bytes);
         self.position = logged.position;
+        self.received_us = logged.received_us;
     }
 
     /// Tells what is due. False: nobody takes it.
@@ -488,14 +531,14 @@ impl Counter {
         self.jobs.send(Job::Snapshot(Box::new(snapshot))).is_ok()
     }
 
-    fn tick(&mut self, wal_bytes: u64) -> bool {
+    fn tick(&mut self, wal_bytes: u64, now: i64) -> bool {
         self.ticked = Instant::now();
         if let Some(config) = lock(&self.shared.config).take() {
             self.worker
                 .set_live(config.lateness, config.skew, config.state_bytes);
             self.config = config;
         }
-        if !self.tell(now_us().div_euclid(1_000_000), false) {
+        if !self.tell(now, false) {
             return false;
         }
         let behind = self.position.saturating_sub(self.saved.0);
@@ -550,7 +593,6 @@ impl Counter {
         s.frozen_bytes.set(bytes as u64);
         s.clients.set(self.worker.clients.len() as u64);
         s.position.set(self.position);
-        self.shared.counted.store(self.position, Ordering::Relaxed);
         for (kind, all) in [
             ("seismolog_shed_total{bound", self.worker.all_shed()),
             ("seismolog_dialect_lines_total{dialect", tally.dialects),
@@ -561,6 +603,12 @@ impl Counter {
             }
         }
     }
+}
+
+/// Lets others go first: on a machine that is busy, lines are received and logged at once, and counted when there is time.
+fn give_way(nice: i32) {
+    // A system that refuses it (it never does to raise it) counts as soon as everybody else.
+    let _ = rustix::process::setpriority_process(None, nice.clamp(0, 19));
 }
 
 fn old_enough(saved: Instant) -> bool {

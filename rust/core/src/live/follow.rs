@@ -21,6 +21,7 @@
 //! and rotated ones that a pattern names are not followed. Rotated files are looked for in the same
 //! folder under names like `mail.log.1`, `mail.log-20261125.gz`.
 
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -54,6 +55,9 @@ const LOOK_UNTOLD: Duration = Duration::from_millis(250);
 const RESOLVE: Duration = Duration::from_secs(2);
 /// Bytes of a file's head that its hash covers at most.
 const HEAD: usize = 1024;
+/// For how long, and how many, finished files of a path are looked at for what their writer adds too late.
+const LOOK_BACK: Duration = Duration::from_secs(600);
+const LOOKED_BACK: usize = 4;
 /// At the very first start, the last line feed is looked for in so many bytes.
 const TAIL: u64 = 1 << 20;
 
@@ -172,6 +176,8 @@ struct Followed {
     current: Option<Open>,
     /// Rotated ones that may still grow.
     old: Vec<Open>,
+    /// Finished ones, with the length that was read: looked at for a while, to tell whether they were let go too early.
+    gone: VecDeque<(File, u64, Instant)>,
     /// How far the files of this path were read before a restart, until that is taken up.
     saved: Option<Vec<Mark>>,
 }
@@ -212,6 +218,7 @@ pub(super) struct Follower {
     refused: Counter,
     rotations: Counter,
     recovered: Counter,
+    late: Counter,
 }
 
 /// Whether a name is that of a rotated or compressed log.
@@ -259,6 +266,7 @@ impl Follower {
             refused: metrics.counter("seismolog_refused_files_total"),
             rotations: metrics.counter("seismolog_rotations_total"),
             recovered: metrics.counter("seismolog_rotated_bytes_recovered_total"),
+            late: metrics.counter("seismolog_rotated_bytes_late_total"),
         }
     }
 
@@ -404,6 +412,7 @@ impl Follower {
             source,
             current: None,
             old: Vec::new(),
+            gone: VecDeque::new(),
             saved: saved.map(|s| s.as_chunks::<MARK>().0.iter().map(Mark::load).collect()),
         };
         if followed.saved.is_none() {
@@ -603,6 +612,7 @@ impl Follower {
             .old
             .extract_if(.., |open| open.grown.elapsed() > patience)
             .collect();
+        self.look_back(followed);
         for mut open in finished {
             let mut batch = self.feed.batch(followed.source);
             let last = open.framer.finish(&mut batch.bytes, self.feed.most());
@@ -613,8 +623,23 @@ impl Follower {
                 return false;
             }
             changed = false;
+            followed.gone.push_back((open.file, open.read, Instant::now()));
         }
         !changed || self.tell(followed)
+    }
+
+    /// Counts what was added to files after they were finished.
+    fn look_back(&self, followed: &mut Followed) {
+        for (file, read, _) in &mut followed.gone {
+            let size = file.metadata().map_or(0, |found| found.len());
+            self.late.add(size.saturating_sub(*read));
+            *read = size.max(*read);
+        }
+        while followed.gone.len() > LOOKED_BACK
+            || (followed.gone.front()).is_some_and(|(_, _, since)| since.elapsed() > LOOK_BACK)
+        {
+            followed.gone.pop_front();
+        }
     }
 
     /// Reads one open file to its end. `which`: of the rotated ones; none: the current one.

@@ -9,13 +9,14 @@
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::batch::Logged;
+use super::behind::Behind;
 use super::feed::{Feed, Numbers};
 use super::follow::Follower;
 use super::journal::Journal;
@@ -27,7 +28,7 @@ use super::settings::{IntakeConfig, Listener};
 use super::stdin::Pipe;
 use super::tcp::{self, Allow};
 use super::udp::Udp;
-use super::wal::{Record, Wal};
+use super::wal::{Record, Stretch, Wal};
 use super::{tls, unix};
 use crate::error::{Error, Result};
 
@@ -161,6 +162,9 @@ pub struct Intake {
     feed: Arc<Feed>,
     log: Arc<Mutex<Log>>,
     logged: Arc<Queue<Logged>>,
+    behind: Arc<Behind>,
+    /// Folder of the log.
+    directory: PathBuf,
     crowd: Arc<Crowd>,
     desks: Vec<Arc<Desk>>,
     metrics: Metrics,
@@ -217,6 +221,7 @@ impl Intake {
             datagram_patience_ms: AtomicU64::new(limits.datagram_patience_ms),
         });
         let logged = Arc::new(Queue::new(limits.logged_bytes));
+        let behind = Arc::new(Behind::new(recovered.position, limits.behind_bytes));
         let queues = [
             (
                 "receive",
@@ -231,6 +236,13 @@ impl Intake {
                 &logged.waits,
                 &logged.waited_us,
                 limits.logged_bytes,
+            ),
+            (
+                "behind",
+                &behind.fill,
+                &behind.waits,
+                &behind.waited_us,
+                usize::try_from(limits.behind_bytes).unwrap_or(usize::MAX),
             ),
         ];
         for (queue, fill, waits, waited, most) in queues {
@@ -258,7 +270,7 @@ impl Intake {
             unread_most: AtomicUsize::new(limits.relp_unread_bytes),
         });
         let log = Arc::new(Mutex::new(recovered.log));
-        let logger = Logger::new(&log, &feed.queue, &logged, &stop, metrics);
+        let logger = Logger::new(&log, &feed.queue, &logged, &behind, &feed.spare, &stop, metrics);
         let mut desks = Vec::new();
         let mut readers = Vec::new();
         for _ in 0..limits.readers.max(1) {
@@ -288,6 +300,8 @@ impl Intake {
             feed,
             log,
             logged,
+            behind,
+            directory: config.directory.join("wal"),
             crowd,
             desks,
             metrics: metrics.clone(),
@@ -307,6 +321,21 @@ impl Intake {
     #[must_use]
     pub fn logged(&self) -> &Arc<Queue<Logged>> {
         &self.logged
+    }
+
+    /// The lines that counting has left to the log, from a position to another.
+    pub(super) fn stretch(&self, from: u64, to: u64) -> Stretch {
+        Stretch::new(&self.directory, from, to)
+    }
+
+    /// Everything up to a position is counted.
+    pub(super) fn counted(&self, position: u64) {
+        self.behind.counted(position);
+    }
+
+    /// Shows how far counting is behind the log.
+    pub(super) fn show_behind(&self) {
+        self.behind.show(lock(&self.log).wal.position());
     }
 
     /// Where counted buffers go back to.

@@ -4,6 +4,8 @@
 //! ids, names of sources, where files are to be read on) stands behind one lock, which is free but for
 //! the moments when a snapshot asks for the state or releases files.
 //!
+//! Counting is not waited for, within a bound: see [`super::behind`].
+//!
 //! When the disk or the log is full it waits and tries again: the queue fills and reception pauses;
 //! nothing is lost and nothing confirmed that is not there.
 
@@ -14,9 +16,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::batch::{Batch, Logged};
+use super::behind::Behind;
 use super::ids::Ids;
 use super::metrics::{Counter, Gauge, Metrics};
-use super::queue::{Popped, Queue, lock};
+use super::queue::{Pool, Popped, Queue, lock};
 use super::sources::Sources;
 use super::wal::{Syncer, Wal};
 use crate::error::{Error, Result};
@@ -181,6 +184,9 @@ pub(super) struct Logger {
     pub syncer: Arc<Syncer>,
     pub queue: Arc<Queue<Batch>>,
     pub logged: Arc<Queue<Logged>>,
+    pub behind: Arc<Behind>,
+    /// Where buffers go that are not handed on.
+    pub spare: Arc<Pool>,
     /// Give up waiting: the process ends without what is not logged.
     pub stop: Arc<AtomicBool>,
     pub metrics: Metrics,
@@ -195,6 +201,8 @@ impl Logger {
         log: &Arc<Mutex<Log>>,
         queue: &Arc<Queue<Batch>>,
         logged: &Arc<Queue<Logged>>,
+        behind: &Arc<Behind>,
+        spare: &Arc<Pool>,
         stop: &Arc<AtomicBool>,
         metrics: &Metrics,
     ) -> Self {
@@ -203,6 +211,8 @@ impl Logger {
             log: Arc::clone(log),
             queue: Arc::clone(queue),
             logged: Arc::clone(logged),
+            behind: Arc::clone(behind),
+            spare: Arc::clone(spare),
             stop: Arc::clone(stop),
             metrics: metrics.clone(),
             lines: metrics.counter("seismolog_logged_lines_total"),
@@ -285,6 +295,12 @@ impl Logger {
             lines: batch.lines,
             bytes: batch.bytes,
         };
+        if self.behind.most > 0 {
+            return self.behind.wait(position, &self.stop)
+                && self
+                    .logged
+                    .put(logged, |logged, newest| self.left_to_the_log(logged, newest));
+        }
         while let Err(refused) = self.logged.push(logged, Some(TICK)) {
             if self.stop.load(Ordering::Relaxed) {
                 return false;
@@ -292,6 +308,27 @@ impl Logger {
             logged = refused;
         }
         true
+    }
+
+    /// Lines that the queue has no room for are read from the log when their turn comes.
+    fn left_to_the_log(&self, logged: Logged, newest: Option<&mut Logged>) -> Option<Logged> {
+        if logged.lines == 0 && logged.bytes.is_empty() {
+            // Nothing to count; the position is told by those that follow.
+            return None;
+        }
+        self.spare.give(logged.bytes);
+        match newest {
+            Some(newest) if newest.behind() => {
+                newest.position = logged.position;
+                newest.lines = newest.lines.saturating_add(logged.lines);
+                None
+            }
+            _ => Some(Logged {
+                bytes: Vec::new(),
+                lines: logged.lines.max(1),
+                ..logged
+            }),
+        }
     }
 }
 

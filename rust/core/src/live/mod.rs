@@ -8,7 +8,8 @@
 //!
 //! Threads, no interpreter lock. Every queue is bounded in bytes: when one is full, whoever feeds it
 //! stops reading, so that a sender over TCP, RELP, a unix stream or a pipe waits; datagrams are dropped
-//! by the kernel or here, and counted.
+//! by the kernel or here, and counted. Logged lines that have no room before counting are read from the log again,
+//! up to a bound of its own: senders are not slowed by counting while a burst lasts.
 //!
 //! What is confirmed (RELP, omprog with confirmation) is on disk before the sender hears of it. What
 //! was not confirmed and is sent again is known by its message id and dropped.
@@ -16,6 +17,7 @@
 //! Linux only: epoll, inotify, `fdatasync` of preallocated segments.
 
 pub mod batch;
+mod behind;
 pub mod closed;
 pub mod counter;
 mod deferred;

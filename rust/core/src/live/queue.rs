@@ -115,7 +115,12 @@ impl<T: Weigh> Queue<T> {
         if inside.closed || full(&inside) {
             return Err(element);
         }
-        inside.bytes += weight;
+        self.enter(inside, element);
+        Ok(())
+    }
+
+    fn enter(&self, mut inside: MutexGuard<'_, Inside<T>>, element: T) {
+        inside.bytes += element.weight();
         inside.waiting.push_back(element);
         self.fill.set(inside.bytes as u64);
         let wake = inside.readers > 0;
@@ -123,7 +128,34 @@ impl<T: Weigh> Queue<T> {
         if wake {
             self.filled.notify_one();
         }
-        Ok(())
+    }
+
+    /// Puts an element in without waiting. Where there is no room, `full` gets it with the newest one in the queue, and
+    /// gives what is to be put in in spite of the bound: nothing, if the newest one now stands for both.
+    ///
+    /// False: the queue is closed.
+    pub fn put(&self, element: T, full: impl FnOnce(T, Option<&mut T>) -> Option<T>) -> bool {
+        let mut inside = lock(&self.inside);
+        if inside.closed {
+            return false;
+        }
+        let fits = inside.bytes == 0 || inside.bytes + element.weight() <= self.most;
+        let element = if fits {
+            Some(element)
+        } else {
+            self.waits.add(1);
+            let newest = inside.waiting.back_mut();
+            let before = newest.as_ref().map_or(0, |newest| newest.weight());
+            let left = full(element, newest);
+            let after = inside.waiting.back().map_or(0, Weigh::weight);
+            inside.bytes = inside.bytes - before + after;
+            left
+        };
+        // Where the newest one stands for both, whoever reads is awake already.
+        if let Some(element) = element {
+            self.enter(inside, element);
+        }
+        true
     }
 
     /// Takes the oldest element, waiting for one as long as `patience` says.
@@ -297,6 +329,28 @@ mod tests {
         assert_eq!(queue.push(1, None), Err(1));
         assert!(matches!(queue.pop(Duration::ZERO), Popped::Some(100)));
         assert!(matches!(queue.pop(Duration::from_secs(9)), Popped::Closed));
+    }
+
+    #[test]
+    fn what_has_no_room_stands_for_all_that_follows_it() {
+        let queue = Queue::new(10);
+        let one = |_: usize, newest: Option<&mut usize>| match newest {
+            Some(newest) if *newest == 1 => None,
+            _ => Some(1),
+        };
+        assert!(queue.put(6, one));
+        assert_eq!((queue.waits.get(), queue.bytes()), (0, 6));
+        for _ in 0..3 {
+            assert!(queue.put(5, one));
+        }
+        assert_eq!((queue.waits.get(), queue.bytes()), (3, 7));
+        assert!(matches!(queue.pop(Duration::ZERO), Popped::Some(6)));
+        assert!(queue.put(5, one));
+        assert!(matches!(queue.pop(Duration::ZERO), Popped::Some(1)));
+        assert!(matches!(queue.pop(Duration::ZERO), Popped::Some(5)));
+        assert_eq!(queue.bytes(), 0);
+        queue.close();
+        assert!(!queue.put(1, one));
     }
 
     #[test]

@@ -35,9 +35,9 @@ use super::tcp::Allow;
 use super::tls::Tls;
 
 /// How long a thread sleeps when senders trickle.
-const GATHER: Duration = Duration::from_micros(400);
+pub(super) const GATHER: Duration = Duration::from_micros(400);
 /// Fewer bytes than this in a round are a trickle.
-const TRICKLE: usize = 32 << 10;
+pub(super) const TRICKLE: usize = 32 << 10;
 /// How often silent connections are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
 /// How often one connection is read at a time while it fills the buffer.

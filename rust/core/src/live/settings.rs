@@ -146,8 +146,11 @@ pub struct IntakeLimits {
     pub partial_bytes: usize,
     /// Bytes of lines that wait to be logged.
     pub queue_bytes: usize,
-    /// Bytes of lines that are logged and wait to be counted.
+    /// Bytes of lines that are logged and wait to be counted in memory.
     pub logged_bytes: usize,
+    /// Bytes of the write-ahead log by which counting may be behind: what memory has no room for is read from there. Past
+    /// it whoever sends waits.
+    pub behind_bytes: u64,
     /// Threads that read connections.
     pub readers: usize,
     /// Message ids that are remembered.
@@ -173,6 +176,7 @@ impl Default for IntakeLimits {
             partial_bytes: 64 << 20,
             queue_bytes: 16 << 20,
             logged_bytes: 16 << 20,
+            behind_bytes: 512 << 20,
             readers: 1,
             remembered_ids: 1 << 20,
             files: 1024,

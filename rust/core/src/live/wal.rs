@@ -25,9 +25,11 @@
 //! Limits: one process at a time (a lock file). A full disk and a full log (`max_bytes`) are errors of
 //! [`Wal::append`] that leave the log as it was; the caller tries again.
 
+mod records;
+
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, IoSlice, Read};
+use std::io::{self, IoSlice};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
@@ -41,6 +43,9 @@ use super::metrics::{Counter, Gauge, Metrics};
 use super::queue::{Confirmed, lock};
 use super::settings::WalLimits;
 use crate::error::{Error, Result};
+use records::{Kind, Records};
+
+pub use records::Stretch;
 
 const MAGIC: [u8; 8] = *b"SEISWAL1";
 /// Bytes before the first record of a file, and before the lines of a record.
@@ -201,84 +206,37 @@ fn walk(
     scratch: &mut Logged,
     each: &mut impl FnMut(u64, Record<'_>) -> Result<()>,
 ) -> Result<Walked> {
-    let what = || path.display().to_string();
-    let file = File::open(path).map_err(io_error(what()))?;
-    let length = file.metadata().map_err(io_error(what()))?.len();
-    let mut reader = BufReader::with_capacity(1 << 18, file);
-    let mut header = [0u8; HEADER];
-    let mut at = HEADER as u64;
-    let broken = Walked {
-        end: start,
-        rest: length,
-    };
-    if length < at {
-        return Ok(broken);
-    }
-    reader.read_exact(&mut header).map_err(io_error(what()))?;
-    if header != file_header(start, i64::from_le_bytes(word(&header, 16).to_le_bytes())) {
-        return Ok(broken);
-    }
-    let mut resume = Vec::new();
-    while at + HEADER as u64 <= length {
-        reader.read_exact(&mut header).map_err(io_error(what()))?;
-        let head = Head::of(&header);
-        if at + head.size() > length {
-            break;
-        }
-        scratch.bytes.clear();
-        scratch.bytes.reserve(head.length as usize);
-        resume.clear();
-        let mut lines = reader.by_ref().take(u64::from(head.length));
-        lines.read_to_end(&mut scratch.bytes).map_err(io_error(what()))?;
-        let mut state = reader.by_ref().take(u64::from(head.resume));
-        state.read_to_end(&mut resume).map_err(io_error(what()))?;
-        let check = checksum(
-            start + at,
-            header.get(..24).unwrap_or_default(),
-            &scratch.bytes,
-            &resume,
-        );
-        if check != word(&header, 24) {
-            break;
-        }
-        let position = start + at;
-        at += head.size();
-        match head.kind {
-            LINES => {
-                scratch.position = start + at;
-                scratch.received_us = head.received_us;
-                scratch.source = head.source;
-                scratch.lines = head.lines;
-                each(
-                    position,
-                    Record::Lines {
-                        logged: scratch,
-                        resume: &resume,
-                        confirmed: head.flags & CONFIRMED != 0,
-                    },
-                )?;
-            }
-            SOURCE => each(
+    let mut records = Records::open(path, start, start)?;
+    while let Some((position, kind)) = records.next(scratch)? {
+        match kind {
+            Kind::Lines { confirmed } => each(
+                position,
+                Record::Lines {
+                    logged: scratch,
+                    resume: &records.resume,
+                    confirmed,
+                },
+            )?,
+            Kind::Source => each(
                 position,
                 Record::Source {
-                    number: head.source,
+                    number: scratch.source,
                     name: &scratch.bytes,
                 },
             )?,
-            RESUME => each(
+            Kind::Resume => each(
                 position,
                 Record::Resume {
-                    source: head.source,
-                    resume: &resume,
+                    source: scratch.source,
+                    resume: &records.resume,
                 },
             )?,
-            // A later version's record: it holds, it only means nothing here.
-            _ => {}
+            Kind::Other => {}
         }
     }
     Ok(Walked {
-        end: start + at,
-        rest: length - at,
+        end: records.position(),
+        rest: records.rest(),
     })
 }
 

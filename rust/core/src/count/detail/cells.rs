@@ -1,6 +1,6 @@
 //! Cells of a fixed number of minutes of a stream's clock and segment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +49,8 @@ pub struct Cells<C> {
     cells: Vec<Cell<C>>,
     free: Vec<usize>,
     index: BTreeMap<CellKey, usize>,
+    /// The cells whose memory was not given back: a new cell looks at these alone, not at years of cool ones.
+    warm: BTreeSet<CellKey>,
     current: Vec<Option<Current>>,
 }
 
@@ -61,8 +63,17 @@ impl<C: Default> Cells<C> {
             cells: Vec::new(),
             free: Vec::new(),
             index: BTreeMap::new(),
+            warm: BTreeSet::new(),
             current: Vec::new(),
         }
+    }
+
+    /// The rows of every cell.
+    pub fn each(&self) -> impl Iterator<Item = &C> {
+        self.index
+            .values()
+            .filter_map(|&at| self.cells.get(at))
+            .map(|cell| &cell.rows)
     }
 
     /// Length of a cell in minutes.
@@ -106,7 +117,9 @@ impl<C: Default> Cells<C> {
         };
         let cell = &mut self.cells[at];
         cell.minute = cell.minute.min(key.minute);
-        cell.cool = false;
+        if std::mem::take(&mut cell.cool) {
+            self.warm.insert(place);
+        }
         let stream = key.stream as usize;
         if self.current.len() <= stream {
             self.current.resize(stream + 1, None);
@@ -121,6 +134,9 @@ impl<C: Default> Cells<C> {
 
     /// Puts a cell in.
     pub fn put(&mut self, key: CellKey, cell: Cell<C>) -> usize {
+        if !cell.cool {
+            self.warm.insert(key);
+        }
         let at = match self.free.pop() {
             Some(at) => {
                 self.cells[at] = cell;
@@ -145,9 +161,15 @@ impl<C: Default> Cells<C> {
             number: i64::MAX,
             ..newest
         };
-        for (key, &at) in self.index.range(all) {
-            let cell = &mut self.cells[at];
-            if key.number < newest.number - WARM_CELLS && !cell.cool {
+        let behind: Vec<CellKey> = self
+            .warm
+            .range(all)
+            .filter(|key| key.number < newest.number - WARM_CELLS)
+            .copied()
+            .collect();
+        for key in behind {
+            self.warm.remove(&key);
+            if let Some(cell) = self.get_mut(key) {
                 cell.cool = true;
                 cool(&mut cell.rows);
             }
@@ -192,6 +214,7 @@ impl<C: Default> Cells<C> {
     /// Takes a cell out.
     pub fn remove(&mut self, key: CellKey) -> Option<C> {
         let at = self.index.remove(&key)?;
+        self.warm.remove(&key);
         self.current.clear();
         self.free.push(at);
         Some(std::mem::take(&mut self.cells[at]).rows)
@@ -220,5 +243,56 @@ impl<C: Default> Cells<C> {
             let cell = &mut self.cells[at];
             cell.changed |= cell.told;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(cells: &mut Cells<u32>, stream: u32, hour: i64) -> u32 {
+        let key = BinKey {
+            stream,
+            segment: 0,
+            minute: hour * 60,
+        };
+        let rows = cells.at(key, |rows| *rows += 1);
+        *rows
+    }
+
+    #[test]
+    fn a_cell_well_behind_the_newest_of_its_stream_is_cooled_once() {
+        let mut cells: Cells<u32> = Cells::new(60);
+        at(&mut cells, 1, 0);
+        for hour in 0..6 {
+            at(&mut cells, 0, hour);
+        }
+        let cooled: Vec<u32> = cells.each().copied().collect();
+        assert_eq!(cooled, [1, 1, 1, 0, 0, 0, 0]);
+        assert_eq!(cells.warm.len(), 4);
+    }
+
+    #[test]
+    fn a_cell_that_was_counted_in_again_is_cooled_again() {
+        let mut cells: Cells<u32> = Cells::new(60);
+        for hour in [0, 3, 0, 4, 5] {
+            at(&mut cells, 0, hour);
+        }
+        let cooled: Vec<u32> = cells.each().copied().collect();
+        assert_eq!(cooled, [2, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_cell_that_was_taken_out_is_cooled_no_more() {
+        let mut cells: Cells<u32> = Cells::new(60);
+        at(&mut cells, 0, 0);
+        let key = CellKey {
+            stream: 0,
+            segment: 0,
+            number: 0,
+        };
+        assert_eq!(cells.remove(key), Some(0));
+        at(&mut cells, 0, 9);
+        assert_eq!(cells.each().copied().collect::<Vec<u32>>(), [0]);
     }
 }

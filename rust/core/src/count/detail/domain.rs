@@ -86,6 +86,12 @@ pub struct Ten {
 }
 
 impl Ten {
+    /// Rows held; stored summaries, and queries that are only written down, as rows of a hundred bytes or so.
+    pub fn held(&self) -> usize {
+        let parts = self.parts.iter().map(|p| p.rows.len() + p.bytes.len() / 128);
+        parts.sum::<usize>() + self.log.len() / 8
+    }
+
     /// Adds queries for a name by a client, whose hash is 0 where there is none; whether it is time to fold.
     #[inline]
     pub fn count(&mut self, domain: u32, query_type: QueryType, name: u32, client: u32, times: u32) -> bool {

@@ -262,6 +262,14 @@ impl Detail {
         }
     }
 
+    /// Rows held in all cells.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        let of_hour =
+            |h: &Hour| h.accounts.len() + h.ptr.len() + h.drops.len() + h.pairs.len() + h.looked.len();
+        self.hours.each().map(of_hour).sum::<usize>() + self.tens.each().map(Ten::held).sum::<usize>()
+    }
+
     /// What the tables need of an event, whose kind may have been changed by the counter.
     pub fn read(&mut self, event: &Event<'_>, kind: Kind) -> Detailed {
         match kind {

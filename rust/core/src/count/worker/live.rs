@@ -590,7 +590,6 @@ impl Worker {
                 home.frozen.insert(key, Frozen { bytes, told, closed });
             }
         }
-        bin.cool(&mut self.pool);
         self.pool.keep(bin);
     }
 
@@ -814,9 +813,8 @@ impl Worker {
             .collect();
         let there = |id: u32| map.get(id as usize).copied().unwrap_or(NONE);
         self.clients = fresh;
-        let pool = &mut self.pool;
         for bin in self.bins.iter_mut().flatten() {
-            bin.cool(pool);
+            bin.forget_slots();
             for row in bin.tables.iter_mut().flatten().flat_map(|t| &mut t.rows) {
                 row.client = there(row.client);
             }

@@ -163,7 +163,7 @@ impl Worker {
             clients,
             clients_shed: self.clients.shed,
             clients_unparsed: self.clients.unparsed,
-            halves: self.memory.all().map(|(id, list)| (id, list.to_vec())).collect(),
+            halves: self.memory.all().collect(),
             evicted: self.memory.evicted,
             tally: Counts {
                 sums: [tally.lines, tally.matched, tally.ignored, tally.unmatched],

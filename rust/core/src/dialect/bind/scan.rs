@@ -9,7 +9,7 @@ const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = 0x8080_8080_8080_8080;
 
 /// A keyword of at most eight bytes as [`word`] reads it.
-pub(super) const fn key(text: &[u8]) -> u64 {
+pub(in crate::dialect) const fn key(text: &[u8]) -> u64 {
     let mut out = 0;
     let mut i = 0;
     while i < text.len() {
