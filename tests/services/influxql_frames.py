@@ -12,7 +12,7 @@ How, each by the behaviour that the documentation describes:
   table is one frame with time, the tags and the columns;
 - transformations ``merge``, ``organize``, ``renameByRegex``, ``reduce``, ``groupBy``, in the form used here;
 - rules: reduce over the numbers of a series, dropping those that are none (``dropNN``), threshold ``gt`` and ``lt``; no
-  series is "no data", an error answer is an error.
+  series is "no data", an error answer is an error. What comes of many evaluations is told by ``alert_states``.
 
 Limits: only what the generated files use; anything else raises :class:`NotImplementedError`, so that nothing passes
 unseen.
@@ -271,8 +271,22 @@ class Verdict:
     firing: list[dict[str, str]]
 
 
-def judge(rule: dict[str, Any], run: Any) -> Verdict:
-    """The state of a rule as if its ``for`` had passed: Firing, Normal, or what it chose for no data and errors.
+@dataclass
+class Outcome:
+    """One evaluation: the value of each series by its labels and whether the condition holds for it, or an error."""
+
+    values: dict[tuple[tuple[str, str], ...], float] = field(default_factory=dict)
+    holds: dict[tuple[tuple[str, str], ...], bool] = field(default_factory=dict)
+    error: str | None = None
+
+    @property
+    def no_data(self) -> bool:
+        """Whether the query gave nothing to judge."""
+        return self.error is None and not self.values
+
+
+def evaluate(rule: dict[str, Any], run: Any) -> Outcome:
+    """Query, reduce and threshold of a rule, once.
 
     `run` is called with the query and gives InfluxDB's answer.
     """
@@ -284,18 +298,26 @@ def judge(rule: dict[str, Any], run: Any) -> Verdict:
     assert reduce["settings"] == {"mode": "dropNN"}
     try:
         given = frames(run(source["query"]), source)
-    except RuntimeError:
-        return Verdict({"Error": "Error", "OK": "Normal", "Alerting": "Firing"}[rule["execErrState"]], {}, [])
+    except RuntimeError as error:
+        return Outcome(error=str(error))
     values = {
         tuple(sorted(f.labels.items())): value
         for f in given
         if (value := reduced(reduce["reducer"], f.values)) is not None
     }
-    if not values:
-        states = {"OK": "Normal", "NoData": "NoData", "Alerting": "Firing"}
-        return Verdict(states[rule["noDataState"]], {}, [])
     (one,) = condition["conditions"]
     (limit,) = one["evaluator"]["params"]
-    holds = {"gt": lambda v: v > limit, "lt": lambda v: v < limit}[one["evaluator"]["type"]]
-    firing = [dict(labels) for labels, value in values.items() if holds(value)]
-    return Verdict("Firing" if firing else "Normal", values, firing)
+    met = {"gt": lambda v: v > limit, "lt": lambda v: v < limit}[one["evaluator"]["type"]]
+    return Outcome(values, {labels: met(value) for labels, value in values.items()})
+
+
+def judge(rule: dict[str, Any], run: Any) -> Verdict:
+    """The state of a rule as if its ``for`` had passed: Firing, Normal, or what it chose for no data and errors."""
+    found = evaluate(rule, run)
+    if found.error is not None:
+        return Verdict({"Error": "Error", "OK": "Normal", "Alerting": "Firing"}[rule["execErrState"]], {}, [])
+    if found.no_data:
+        states = {"OK": "Normal", "NoData": "NoData", "Alerting": "Firing"}
+        return Verdict(states[rule["noDataState"]], {}, [])
+    firing = [dict(labels) for labels, holds in found.holds.items() if holds]
+    return Verdict("Firing" if firing else "Normal", found.values, firing)

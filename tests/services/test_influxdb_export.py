@@ -122,7 +122,7 @@ def test_a_source_that_is_removed_leaves_zeros(world: World) -> None:
 def test_an_export_that_is_killed_goes_on_where_it_was(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     from seismolog.sinks.influxdb import backfill
 
-    monkeypatch.setattr(backfill, "LOT", 1)
+    monkeypatch.setattr(backfill, "LONGEST", 1)
     events = some(7, range(400))
     put(world.store, "one", events)
     calls = []

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
-from seismolog.sinks.influxdb import members
+from seismolog.sinks.influxdb import members, points
 from seismolog.sinks.influxdb.hours import GRACE, HourWriter, Prepared, bins_of
 from seismolog.sinks.influxdb.ledger import Ledger
 from seismolog.sinks.influxdb.measurements import CLIENT_TRAFFIC, TRAFFIC
-from seismolog.sinks.influxdb.points import bits, reduce, vanished
+from seismolog.sinks.influxdb.points import MEMBER, Numbered, bits, reduce, rolled_up, vanished
+from seismolog.store.merge import UNKNOWN
 from tests.services.influx_world import Event, at, frames, some
 
 TIME = pl.Datetime("us", "UTC")
@@ -118,6 +120,43 @@ def test_a_name_count_that_was_lost_is_unknown_and_not_zero() -> None:
     )
     found = reduce(made["traffic"], without, members.empty()).clients.sort("bin_start")
     assert found["distinct_names"].to_list() == [None, 2]
+
+
+def test_a_sum_of_unknown_names_is_unknown_too() -> None:
+    made = frames(query(0, "10.0.0.1", 3) + query(1, "10.0.0.2", 2))
+    summed = made["client_traffic"].with_columns(
+        pl.when(pl.col("bin_start") == at(0)).then(n).otherwise(c).alias(c)
+        for c, n in (("name_state", pl.lit(UNKNOWN)), ("distinct_names", None))
+    )
+    found = reduce(made["traffic"], summed, members.empty())
+    assert found.clients.sort("bin_start")["distinct_names"].to_list() == [None, 2]
+    assert rolled_up(found, 10).clients["distinct_names"].to_list() == [None]
+
+
+def test_more_groups_than_a_number_of_the_core_are_numbered_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    events = [e for m in range(5) for s in ("a", "b", "c") for e in query(m, f"10.0.0.{m}", m + 1, s)]
+    made = frames(events)
+    plain = reduce(made["traffic"], made["client_traffic"], members.empty())
+    monkeypatch.setattr(points, "_MOST_GROUPS", 3)
+    again = reduce(made["traffic"], made["client_traffic"], members.empty())
+    order = ["bin_start", "server", "kind"]
+    assert_frame_equal(again.clients.sort(order), plain.clients.sort(order))
+    assert sorted(plain.clients["distinct_names"]) == sorted(m + 1 for m in range(5) for _ in range(3))
+
+
+def test_numbers_lead_back_to_the_keys_they_stand_for() -> None:
+    made = frames([*some(3, range(58, 63)), Event(61, "1mx", "smtp_sent", None)])["client_traffic"]
+    numbered = Numbered(made)
+    bins = pl.DataFrame(numbered.bins(numbered.groups))
+    assert_frame_equal(bins, made.select("bin_start", "server", "kind"))
+    keys = pl.DataFrame(numbered.keys(numbered.members)).filter(numbered.members.is_not_null())
+    told = made.filter(pl.col("client").is_not_null())
+    assert_frame_equal(keys, told.select(pl.col("bin_start").dt.truncate("1h").alias("hour"), *MEMBER[1:]))
+    assert keys["hour"].n_unique() == 2
+    # Members of whom there are no rows have no number.
+    strange = told.head(1).select(pl.lit(at(60)).alias("hour"), "server", "kind", pl.lit("x").alias("client"))
+    assert numbered.of(strange).len() == 0
+    assert set(numbered.of(keys)) == set(numbered.members.drop_nulls())
 
 
 def test_bitmaps_of_bins() -> None:

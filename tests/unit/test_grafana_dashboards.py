@@ -190,7 +190,7 @@ def test_a_rule_judges_by_the_limits_of_the_detector_that_it_stands_under() -> N
         (limit,) = threshold["conditions"][0]["evaluator"]["params"]
         found[rule["uid"].removeprefix("seismolog-")] = (limit, query["query"])
     residual, cache = model_residual.Settings(), cache_collapse.Settings()
-    assert f'"part" >= {deferral_surge.Settings().minimum:g}' in found["deferral-surge"][1]
+    assert f'"part" - {deferral_surge.Settings().minimum - 0.5:g}' in found["deferral-surge"][1]
     assert found["login-failures"][0] == 10 * login_attack.Settings().failures
     assert found["model-residual"][0] == pytest.approx(NormalDist().inv_cdf(1 - residual.p_value), abs=0.006)
     for of_model in ("model-residual", "predicted-absent"):

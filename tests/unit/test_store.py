@@ -9,6 +9,7 @@ from polars.testing import assert_frame_equal
 
 from seismolog.errors import StoreError
 from seismolog.store import TABLES, SourceEntry, Store
+from seismolog.store.merge import combine
 from seismolog.store.snapshot import meeting_stretches
 from seismolog.store.table import DeltaFiles
 from tests.unit.store_fakes import T0, Event, canonical, frames, merge_states, minute, numbers, state
@@ -280,6 +281,42 @@ def test_rows_counted_without_states_add_up_and_say_that_distinct_numbers_are_un
     assert row["count"] == 3
     assert row["distinct_clients"] is None
     assert row["name_entropy"] is None
+
+
+def test_what_is_unknown_of_a_minute_is_unknown_of_ten_and_of_the_hour() -> None:
+    declared = TABLES["traffic"]
+    wide = expected([(m, *rest) for m in range(12) for _, *rest in DNS])  # type: ignore[misc]
+    lost = wide.with_columns(
+        pl.when(pl.col("bin_start") != minute(3)).then(c).alias(c) for c in ("client_state", "name_state")
+    )
+    derived = [c.name for c in declared.columns if c.role == "derived"]
+
+    def rolled(frame: pl.DataFrame, *lengths: str) -> pl.DataFrame:
+        for length in lengths:
+            floor = pl.col("bin_start").dt.truncate(length)
+            frame = combine(frame.with_columns(floor), declared, merger=merge_states)
+        return canonical(frame)
+
+    for steps in (("1h",), ("10m", "1h"), ("2m", "10m", "1h", "1d")):
+        of_all = rolled(lost, *steps)
+        assert of_all["count"].to_list() == rolled(wide, *steps)["count"].to_list()
+        for name in derived:
+            assert of_all[name].null_count() == of_all.height, (steps, name)
+    # What does not hold the minute is known, in every step.
+    known = rolled(wide, "2m").filter(pl.col("bin_start") != minute(2))
+    assert_frame_equal(rolled(lost, "2m").filter(pl.col("bin_start") != minute(2)), known)
+    assert known["distinct_names"].null_count() == 0
+
+
+def test_what_nobody_asked_stays_nothing_and_is_not_unknown() -> None:
+    # Mail has no names: null where it was counted, however often it is added up.
+    mail = expected([(m, "1mx", "smtp_accepted", "10.0.0.1", "") for m in range(4)])
+    for length in ("2m", "10m"):
+        floor = pl.col("bin_start").dt.truncate(length)
+        mail = combine(mail.with_columns(floor), TABLES["traffic"], merger=merge_states)
+        assert mail["name_state"].null_count() == mail["distinct_names"].null_count() == mail.height
+        assert mail["distinct_clients"].to_list() == [1] * mail.height
+    assert mail["count"].to_list() == [4]
 
 
 def test_a_column_added_later_reads_as_null_in_old_files(

@@ -150,7 +150,9 @@ def plan_sources(
     Plan
         Every file is in exactly one of ``scan``, ``skip`` and ``probe``.
     """
-    entries = [k for k in known if k.origin == "archive" and k.state == "current" and k.bytes > 0]
+    entries = [
+        k for k in known if k.origin == "archive" and k.state == "current" and k.bytes > 0 and not k.is_part
+    ]
     prefixes = dict(known_prefixes or {})
     skip: list[Skip] = []
     open_files: list[FileIdentity] = []

@@ -28,7 +28,7 @@ import polars as pl
 from seismolog.store.schema import TABLES
 from seismolog.store.table import DeltaFiles
 
-__all__ = ["Coverage", "Journal", "SourceEntry", "fold"]
+__all__ = ["Coverage", "Journal", "SourceEntry", "fold", "part_of"]
 
 #: An entry has a field ``bytes``, the length of its content.
 Blob = bytes
@@ -45,6 +45,11 @@ class Coverage:
     first: datetime
     last: datetime
     events: int
+
+
+def part_of(source: str, number: int) -> str:
+    """The id of a stretch of a long log: the first has the log's own (:mod:`seismolog.archive.stretches`)."""
+    return f"{source}~{number}" if number else source
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,16 @@ class SourceEntry:
     edges: Blob | None = None
     #: Of a live source: its rows up to this revision are visible.
     live_revision: int | None = None
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it has rows of a log that another entry tells of: a later stretch of an archive."""
+        return self.origin == "archive" and "~" in self.source
+
+    @property
+    def whole(self) -> str:
+        """The source of the log that it is a part of, or its own."""
+        return self.source.partition("~")[0] if self.origin == "archive" else self.source
 
     def row(self) -> dict[str, Any]:
         """The entry as a row of the table."""

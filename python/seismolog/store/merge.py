@@ -7,7 +7,8 @@ state.
 
 Keys with one row only, which is nearly all of them where sources do not overlap, keep their row as it is; the
 counting core is asked for the others. Where one of a key's rows was counted without states, the derived
-numbers of that key are null: unknown is not zero.
+numbers of that key are null: unknown is not zero. Its state is then :data:`UNKNOWN` and not null, which would be an
+empty one to whoever adds the row to others again: minutes become ten minutes, and those an hour.
 
 Limits: the frame is in memory, and so is its result. Read by day where a month would be too much
 (:meth:`seismolog.store.Store.days`).
@@ -23,7 +24,10 @@ import polars as pl
 from seismolog.errors import core_errors
 from seismolog.store.schema import Column, Table
 
-__all__ = ["StateMerger", "combine", "core_merger", "needed_columns"]
+__all__ = ["UNKNOWN", "StateMerger", "combine", "core_merger", "needed_columns"]
+
+#: The state of a row that was added up from rows of which one was counted without states: no summary is of no bytes.
+UNKNOWN = b""
 
 
 class StateMerger(Protocol):
@@ -159,26 +163,32 @@ def _merge_state(
     """Merged states and the numbers read from them, by group.
 
     A null is an empty summary (an event without a client has none), unless the row's own distinct count
-    says that there was something: then it was counted without states, and nothing is known of the group.
+    says that there was something: then it was counted without states, and nothing is known of the group. Nor is
+    anything known of one of which a row is such a group itself.
     """
     distinct = next((c.name for c in numbers if c.measure == "distinct"), None)
-    lost = pl.col(name).is_null() & (pl.col(distinct).fill_null(0) > 0) if distinct else pl.lit(False)
+    lost = pl.col(name).eq_missing(pl.lit(UNKNOWN))
+    if distinct:
+        lost |= pl.col(name).is_null() & (pl.col(distinct).fill_null(0) > 0)
     groups = rows.group_by("_group", maintain_order=True).agg(
         lost.any().alias("_lost"),
         pl.col(name).is_not_null().any().alias("_any"),
         *(pl.col(c.name).first() for c in numbers),
     )
     # Groups that are all empty keep the numbers that each of their rows has (0, or null).
-    empty = groups.filter(~pl.col("_any") & ~pl.col("_lost"))
-    empty = empty.select("_group", pl.lit(None, dtype=pl.Binary).alias(name), *(c.name for c in numbers))
+    rest = groups.filter(~pl.col("_any") | pl.col("_lost")).select(
+        "_group",
+        pl.when("_lost").then(pl.lit(UNKNOWN)).alias(name),
+        *(pl.when(~pl.col("_lost")).then(c.name).alias(c.name) for c in numbers),
+    )
     known = groups.filter(pl.col("_any") & ~pl.col("_lost")).select("_group")
     if known.is_empty():
-        return empty
+        return rest
     states = rows.join(known, on="_group", how="semi").select("_group", name).drop_nulls(name)
     merged = pl.DataFrame(merger(states["_group"].cast(pl.UInt32), states[name]))
     return pl.concat(
         [
-            empty,
+            rest,
             merged.select(
                 pl.col("group").cast(pl.UInt32).alias("_group"),
                 pl.col("state").cast(pl.Binary).alias(name),

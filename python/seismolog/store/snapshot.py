@@ -20,7 +20,7 @@ memory: read by day then.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -159,6 +159,37 @@ class Snapshot:
                 continue
             chosen.append(file)
         return chosen
+
+    def stamp(self, name: str, since: datetime, until: datetime) -> Hashable:
+        """What tells the visible rows of [since, until) from those of another moment: equal stamps, equal rows.
+
+        The stamp can change where the rows do not, as after a compaction. It is None where it cannot be told.
+        """
+        files = self.files(name, since, until)
+        if not table_of(name).sourced:
+            return frozenset(f.path for f in files)
+        archived: set[int] = set()
+        live: dict[int, int] = {}
+        for file in files:
+            low, high = file.low_generation, file.high_generation
+            if low is None or high is None:
+                return None
+            at, end = bisect_left(self._generations, low), bisect_right(self._generations, high)
+            archived.update(self._generations[at:end])
+            for generation, entry in self._live.items():
+                if low <= generation <= high:
+                    if file.high_revision is None:
+                        return None
+                    # Later rows have higher revisions, and are seen once the journal says so.
+                    reached = min(file.high_revision, entry.live_revision or 0)
+                    live[generation] = max(reached, live.get(generation, 0))
+        # Which of both sides is read in a bin hangs on what both cover.
+        both = (
+            frozenset((e.source, c) for e in self.sources.values() for c in e.coverage)
+            if archived and live
+            else None
+        )
+        return frozenset(archived), frozenset(live.items()), both
 
     def _may_be_archived(self, file: DataFile) -> bool:
         if file.low_generation is None or file.high_generation is None:

@@ -138,6 +138,21 @@ class SourceWriter:
                 )
             )
 
+    def complete(self, entry: SourceEntry) -> None:
+        """Say of a source whose rows were added what was not known then; its rows and where they are stay."""
+        self._entries = [
+            replace(
+                entry,
+                generation=held.generation,
+                revision=held.revision,
+                state=held.state,
+                coverage=held.coverage,
+            )
+            if held.source == entry.source
+            else held
+            for held in self._entries
+        ]
+
     def replaces(self, old: str, new: str | None) -> None:
         """With the commit, the source `old` ends, replaced by the source `new` (None: removed)."""
         self._replaced[old] = new or ""
@@ -157,6 +172,14 @@ class SourceWriter:
         """
         known = self._journal.entries()
         ours = {e.source for e in self._entries}
+        counted = {e.source for e in self._entries if e.generation > self._before}
+        # The stretches of a long log end with it, and where it is counted anew in fewer of them.
+        for part in known.values():
+            if part.is_part and part.state == "current" and part.source not in ours:
+                if part.whole in self._replaced:
+                    self._replaced[part.source] = self._replaced[part.whole]
+                elif part.whole in counted:
+                    self._replaced[part.source] = part.whole
         ended = [
             replace(
                 known[old],

@@ -185,8 +185,8 @@ def share(
 ) -> Select:
     """Sum of the counts of `part` over that of `part` and `rest`, two conditions that no row meets both of.
 
-    InfluxQL cannot count by condition in one pass: each source gives both columns, one of them as 0. With `least` only
-    where the part sums to so many.
+    InfluxQL cannot count by condition in one pass: each source gives both columns, one of them as 0. With `least` the share
+    is 0 where the part sums to fewer: a bin that was left out would leave the one before it the newest.
     """
     count, p, a = name("count"), name("part"), name("whole")
     sources = (
@@ -206,4 +206,6 @@ def share(
         fill="none" if every else None,
         time=time,
     )
-    return Select(f"{p} / {a} AS {name(label)}", (summed,), (f"{p} >= {least}",), by=by, time="")
+    # 1 from `least` on, 0 below it: InfluxQL has no other conditional.
+    enough = f"ceil(({p} - {least - 0.5:g}) / 1000000000)"
+    return Select(f"{p} / {a} * {enough} AS {name(label)}", (summed,), by=by, time="")

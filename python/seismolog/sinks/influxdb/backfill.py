@@ -6,13 +6,16 @@ on where it was, and one that has nothing to do does nothing. `again` writes it 
 
 Where the daemon exports to the same target out of the same folder, the hours are put on its list, and we look on.
 
-Limits: a lot of hours is in memory twice.
+A lot is as many hours as hold about :data:`ROWS` rows, a day at most: a file of the store that two lots share is read
+twice, so lots are long where they can be, and a site of ten times the clients takes no more memory.
+
+Limits: a lot of hours is in memory twice, an hour at least.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -38,8 +41,10 @@ if TYPE_CHECKING:
 __all__ = ["Exported", "export"]
 
 _HOUR = timedelta(hours=1)
-#: Hours of one lot.
-LOT = 6
+#: Hours of the first lot, and the most of any.
+LOT, LONGEST = 4, 24
+#: Rows of the store that a lot should have.
+ROWS = 2_000_000
 
 
 @dataclass
@@ -140,15 +145,10 @@ def _wanted(store: Store, ledger: Ledger, since: datetime | None, until: datetim
     return sorted(h for h in found if (since is None or h + _HOUR > since) and (until is None or h < until))
 
 
-def _lots(hours: list[datetime]) -> Iterator[list[datetime]]:
-    lot: list[datetime] = []
-    for hour in hours:
-        if lot and (len(lot) >= LOT or hour - lot[0] >= LOT * _HOUR):
-            yield lot
-            lot = []
-        lot.append(hour)
-    if lot:
-        yield lot
+def _lot(hours: Sequence[datetime], most: int) -> Sequence[datetime]:
+    """The first of these hours, so many of them or what lies within so many."""
+    within = [h for h in hours[:most] if h - hours[0] < most * _HOUR]
+    return hours[: len(within)]
 
 
 def _write(
@@ -161,20 +161,24 @@ def _write(
     progress: Callable[[int, int, int], None] | None,
 ) -> None:
     source = StoreHours(store.snapshot(["traffic", "client_traffic"]))
+
+    def make(lot: Sequence[datetime]) -> Prepared:
+        return making.prepare_hours(source, lot, {h: made_of[h] for h in lot})
+
     with ThreadPoolExecutor(1, thread_name_prefix="export") as pool:
-        lots = list(_lots(hours))
-
-        def make(lot: list[datetime]) -> Prepared:
-            return making.prepare_hours(source, lot, {h: made_of[h] for h in lot})
-
-        waiting = pool.submit(make, lots[0]) if lots else None
-        for at in range(len(lots)):
-            assert waiting is not None
+        lot = _lot(hours, min(LOT, LONGEST))
+        waiting = pool.submit(make, lot) if lot else None
+        begun = len(lot)
+        while waiting is not None:
             made = waiting.result()
-            waiting = pool.submit(make, lots[at + 1]) if at + 1 < len(lots) else None
+            length = min(LONGEST, max(1, ROWS * len(lot) // max(1, made.rows)))
+            # Not twice as long as the one before: nights have few rows, and mornings many.
+            lot = _lot(hours[begun:], min(length, 2 * len(lot)))
+            waiting = pool.submit(make, lot) if lot else None
+            begun += len(lot)
             made.send(writer)
             making.settle(made)
-            done.hours += len(lots[at])
+            done.hours += len(made.hours)
             if progress is not None:
                 progress(done.hours, len(hours), writer.written.points)
 

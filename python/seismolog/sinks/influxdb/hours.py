@@ -30,6 +30,7 @@ from seismolog.sinks.influxdb.ledger import Ledger
 from seismolog.sinks.influxdb.measurements import CLIENT_TRAFFIC, OTHER, ROLLUPS, TRAFFIC, Measurement, render
 from seismolog.sinks.influxdb.points import (
     HOUR,
+    Numbered,
     Reduced,
     bits,
     hour_of,
@@ -77,6 +78,8 @@ class Prepared:
     texts: list[bytes] = field(default_factory=list)
     points: int = 0
     zeros: int = 0
+    #: Rows of the store that it was made of.
+    rows: int = 0
     hours: list[datetime] = field(default_factory=list)
     rollups: pl.DataFrame = field(default_factory=lambda: _no_rollups())
     stamps: dict[datetime, str] = field(default_factory=dict)
@@ -150,7 +153,7 @@ class HourWriter:
         self._fresh: set[str] = set()
         self._newest: dict[str, datetime] = {}
         self._refused: set[str] = set()
-        #: The last hour of one moment of the store, and its activity.
+        #: The last hour of one moment of the store, and its most active clients.
         self._last: tuple[StoreHours, datetime, pl.DataFrame] | None = None
         # Reading and settling may be on two threads; the ledger is one connection.
         self._lock = threading.RLock()
@@ -187,6 +190,7 @@ class HourWriter:
             sent = self._ledger.keys(wanted, TRAFFIC)
         bins = pl.concat([bins_of(rows[0]), _bins_sent(sent)]).unique()
         made = self.prepare(hours, bins, _touched(bins), _END, rows)
+        made.rows = rows[0].height + rows[1].height
         made.hours = list(wanted)
         made.stamps = dict(stamps or {})
         return made
@@ -212,7 +216,10 @@ class HourWriter:
         traffic, clients = _of_hours(hours, whole) if rows is None else rows
         with self._lock:
             every, traffic = traffic.height, self._admitted(traffic)
-            chosen = self._members(hours, whole, clients)
+            numbered: Numbered | None = Numbered(clients)
+            chosen = self._members(hours, whole, clients, numbered)
+            if traffic.height < every or rows is None:
+                numbered = None
             if traffic.height < every:
                 groups = traffic.select("bin_start", "server", "kind").unique()
                 clients = clients.join(groups, on=groups.columns, how="semi")
@@ -220,7 +227,7 @@ class HourWriter:
                 on = ["bin_start", "server"]
                 traffic = traffic.join(needed, on=on, how="semi")
                 clients = clients.join(needed, on=on, how="semi")
-            reduced = reduce(traffic, clients, chosen, self._merger)
+            reduced = reduce(traffic, clients, chosen, self._merger, numbered)
             minute = reduced if rows is not None else reduced.joined(bins)
             sent = {m.name: self._ledger.keys(whole, m) for m in _BASE}
             frames = [self._frames(minute, bins, sent, 1, "")]
@@ -269,21 +276,23 @@ class HourWriter:
             .select(rollups.columns)
         )
 
-    def _members(self, hours: Hours, whole: list[datetime], clients: pl.DataFrame) -> pl.DataFrame:
+    def _members(
+        self, hours: Hours, whole: list[datetime], clients: pl.DataFrame, numbered: Numbered | None
+    ) -> pl.DataFrame:
         stored = self._ledger.members(whole)
-        now = members.activity(clients)
+        now = members.activity(clients, numbered)
+        leading = members.leaders(now, self._per_hour)
         # The hours before these hours, without those that are among them.
-        known = now.select(*members.MEMBER, "count")
         missing = sorted({h - _HOUR for h in whole} - set(whole))
-        before = pl.concat([known, *(self._before(hours, h) for h in missing)])
+        before = pl.concat([leading, *(self._before(hours, h).select(leading.columns) for h in missing)])
         if isinstance(hours, StoreHours):
             last = max(whole)
-            self._last = (hours, last, known.filter(pl.col(HOUR) == last))
+            self._last = (hours, last, leading.filter(pl.col(HOUR) == last))
         watched = self._ledger.watched(whole)
-        return members.chosen(stored, before, now, watched, self._per_hour, self._admit)
+        return members.chosen(stored, before, now, watched, self._per_hour, self._admit, leading)
 
     def _before(self, hours: Hours, hour: datetime) -> pl.DataFrame:
-        """Activity of an hour, which a backfill has just read."""
+        """Activity of an hour, or the most active clients of one that a backfill has just read."""
         if self._last is not None and self._last[0] is hours and self._last[1] == hour:
             return self._last[2]
         return hours.activity(hour, hour + _HOUR)
@@ -366,7 +375,8 @@ class HourWriter:
         self, made: Prepared, measurement: Measurement, points: pl.DataFrame, zeros: pl.DataFrame
     ) -> None:
         for frame in (points, zeros):
-            made.texts += render(self._written_as(frame), measurement, self._batch)
+            written = self._written_as(frame)
+            made.texts += render(written.sort(_by_series(measurement)), measurement, self._batch)
         made.points += points.height + zeros.height
         made.zeros += zeros.height
         self.counts.points += points.height + zeros.height
@@ -404,6 +414,15 @@ class HourWriter:
             self._ledger.add_pending(waiting)
             self._ledger.add_series(self._fresh)
         self._fresh = set()
+
+
+def _by_series(measurement: Measurement) -> pl.Expr:
+    """An order of one series after the other, each by time: InfluxDB appends a request's points series by series.
+
+    Texts are not compared for it: two series of one hash come out mixed, and as right.
+    """
+    minute = pl.col(measurement.time).dt.epoch("s") // 60
+    return (pl.struct(measurement.tags).hash() & ~0xFFFF) | (minute % 0x10000).cast(pl.UInt64)
 
 
 def _before(width: int) -> str:

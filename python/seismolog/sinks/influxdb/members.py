@@ -16,11 +16,10 @@ from collections.abc import Callable
 
 import polars as pl
 
-from seismolog.sinks.influxdb.points import HOUR
+from seismolog.sinks.influxdb.points import HOUR, MEMBER, Numbered
 
-__all__ = ["MEMBER", "activity", "chosen", "empty"]
+__all__ = ["MEMBER", "activity", "chosen", "empty", "leaders"]
 
-MEMBER = (HOUR, "server", "kind", "client")
 _GROUP = [HOUR, "server", "kind"]
 _SCHEMA = {HOUR: pl.Datetime("us", "UTC"), **dict.fromkeys(MEMBER[1:], pl.String())}
 
@@ -30,17 +29,27 @@ def empty() -> pl.DataFrame:
     return pl.DataFrame(schema=_SCHEMA)
 
 
-def activity(clients: pl.DataFrame) -> pl.DataFrame:
+def activity(clients: pl.DataFrame, numbered: Numbered | None = None) -> pl.DataFrame:
     """Events of each client by hour.
 
     Rows of ``client_traffic`` become ``hour``, ``server``, ``kind``, ``client``, ``count``.
+
+    Parameters
+    ----------
+    numbered
+        The numbers of `clients`, where they are known.
     """
-    # The states are most of the bytes of these rows: a filter over all columns would copy them.
-    counted = clients.select("bin_start", "server", "kind", "client", "count")
-    known = counted.filter(pl.col("client").is_not_null() & (pl.col("client") != ""))
-    return known.group_by(pl.col("bin_start").dt.truncate("1h").alias(HOUR), "server", "kind", "client").agg(
-        pl.col("count").cast(pl.Int64).sum()
+    numbered = numbered or Numbered(clients)
+    sums = (
+        pl.DataFrame([numbered.members, clients["count"]])
+        .lazy()
+        .filter(pl.col("member").is_not_null())
+        .group_by("member")
+        .agg(pl.col("count").cast(pl.Int64).sum())
+        .collect()
     )
+    by_client = pl.DataFrame([*numbered.keys(sums["member"]), sums["count"]])
+    return by_client.filter(pl.col("client") != "")
 
 
 def chosen(
@@ -50,6 +59,7 @@ def chosen(
     watched: pl.DataFrame,
     per_hour: int,
     admit: Callable[[pl.DataFrame], pl.DataFrame] = lambda wanted: wanted,
+    leading: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """The members of some hours.
 
@@ -58,27 +68,31 @@ def chosen(
     stored
         Those chosen before.
     before, now
-        :func:`activity` of the hours before these hours, and of these hours.
+        :func:`activity` of the hours before these hours, and of these hours; of the former :func:`leaders` are enough.
     watched
         ``hour`` and ``client`` under an incident.
     per_hour
         Clients of a server and kind.
     admit
         Given the new ones that are wanted, the most active first, says which may have a series.
+    leading
+        :func:`leaders` of `now`, where they are known.
 
     Returns
     -------
     pl.DataFrame
         ``hour``, ``server``, ``kind``, ``client``: all of `stored` and what is new.
     """
-    hours = now.select(HOUR).unique()
-    earlier = before.with_columns(pl.col(HOUR).dt.offset_by("1h")).join(hours, on=HOUR, how="semi")
+    if leading is None:
+        leading = leaders(now, per_hour)
     # Servers and kinds that have nothing in the hour need no members in it.
-    earlier = earlier.join(now.select(_GROUP).unique(), on=_GROUP, how="semi")
+    groups = leading.select(_GROUP).unique()
+    earlier = leaders(before, per_hour).with_columns(pl.col(HOUR).dt.offset_by("1h"))
+    earlier = earlier.join(groups, on=_GROUP, how="semi")
     ranked = pl.concat(
         [
-            _top(earlier, per_hour).with_columns(pl.lit(0).alias("_turn")),
-            _top(now, per_hour).with_columns(pl.lit(1).alias("_turn")),
+            earlier.with_columns(pl.lit(0).alias("_turn")),
+            leading.with_columns(pl.lit(1).alias("_turn")),
         ]
     )
     kept = stored.select(MEMBER).with_columns(pl.lit(True).alias("_stored"))
@@ -97,7 +111,8 @@ def chosen(
         )
     )
     by_rank = ranked.filter(pl.col("_new") & (pl.col("_place") <= per_hour)).select(*MEMBER, "count")
-    under = now.join(watched, on=[HOUR, "client"], how="semi").select(*MEMBER, "count")
+    seen = now.clear() if watched.is_empty() else now.join(watched, on=[HOUR, "client"], how="semi")
+    under = seen.select(*MEMBER, "count")
     wanted = (
         pl.concat([under, by_rank])
         .unique(MEMBER, keep="first", maintain_order=True)
@@ -108,7 +123,8 @@ def chosen(
     return pl.concat([stored.select(MEMBER), admit(wanted).select(MEMBER)])
 
 
-def _top(active: pl.DataFrame, most: int) -> pl.DataFrame:
+def leaders(active: pl.DataFrame, most: int) -> pl.DataFrame:
+    """The most active clients of each hour, server and kind, of equal ones the first by name."""
     if most == 0:
         return active.clear().select(*MEMBER, "count")
     # Thousands of clients are never looked at: only those that reach the count of the last one wanted are sorted.
