@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from seismolog.detect.groups import grouped
 from seismolog.detect.incidents import Book, incident_id, incidents_frame, incidents_of
 from seismolog.detect.kept import load_baseline, load_incidents, save_baseline, save_incidents
 from seismolog.detect.site import Networks, Site, Suppression, holidays_of
+from seismolog.detect.view import Curves
 from seismolog.store import Store
 from tests.unit.detect_campus import T0, Campus, pc
 
@@ -272,12 +274,79 @@ def test_clients_that_work_alike_are_grouped() -> None:
     assert found.shapes[found.member[-1]].std() < 0.15 < found.shapes[found.member[0]].std()
 
 
+def test_groups_of_many_clients_are_those_of_a_part_of_them() -> None:
+    rng = np.random.default_rng(3)
+    hours = np.arange(24)
+    office = np.where((hours > 8) & (hours < 18), 12.0, 0.3)
+    working = rng.random(45_000) < 0.7
+    values = rng.poisson(np.where(working[:, None], office, 5.0)).astype(np.float32)
+    found = grouped(values, np.ones(24, bool), bins_an_hour=1)
+    # Every client is sorted, those that the mixture was not fitted to as well: each group is of one way of working.
+    for group in np.unique(found.member):
+        share = working[found.member == group].mean()
+        assert share > 0.99 or share < 0.01
+    assert found.sizes.sum() == 45_000
+
+
 def test_an_empty_baseline_knows_nothing_and_says_so() -> None:
     empty = Baseline()
     assert empty.days("dns_query") == 0
     assert empty.known("dns_query", ["192.0.2.1"]).tolist() == [0.0]
     assert empty.jump_rate("dns_query", 100, 60, 5) is None
     assert Baseline.of_frame(empty.frame()).days("dns_query") == 0 if empty.frame().width else True
+
+
+def learnt_with(heights: dict[str, list[float]], days: int = 5) -> Baseline:
+    """Working days of two networks of 200 quiet clients each, with rises of these heights in each network every day."""
+    made = Baseline()
+    names = tuple(sorted(f"10.{net}.0.{n}" for net in (1, 2) for n in range(200)))
+    for day in range(days):
+        first = datetime(2026, 3, 2, tzinfo=UTC) + timedelta(days=day)
+        curves = Curves(
+            "dns_query",
+            names,
+            first,
+            timedelta(minutes=10),
+            np.ones((len(names), 144), np.float32),
+            np.ones(144, np.bool_),
+            np.arange(len(names)),
+        )
+        jumps = [
+            (f"{net}.0.{(day * 20 + n) % 200}", first + timedelta(hours=9), height, 120.0, height / 10)
+            for net, of_net in heights.items()
+            for n, height in enumerate(of_net)
+        ]
+        made.learn(curves, ZoneInfo("UTC"), jumps=jumps)
+    return made
+
+
+def test_a_rise_that_was_not_seen_in_a_week_is_the_rarer_the_higher_it_is() -> None:
+    made = learnt_with({"10.1": [100, 60, 45, 36, 31, 28, 25, 23, 22, 20]})
+
+    def rate(height: float, client: str = "10.1.0.7") -> float:
+        found = made.jump_rate("dns_query", height, 120, height / 10, client=client)
+        assert found is not None
+        return found
+
+    # Two clients in three days of six: what is alike was seen.
+    assert rate(60) == pytest.approx(400 * 2 / 200, rel=0.8)
+    rates = [rate(height) for height in (60, 150, 300, 1000)]
+    assert rates == sorted(rates, reverse=True)
+    assert 0 < rates[-1] < 0.02 * rates[0]
+    # A network in which nobody rises has no part in it.
+    assert rate(60, "10.2.0.7") == 0.0
+
+
+def test_rises_are_not_told_of_before_two_days_could_be_compared() -> None:
+    assert learnt_with({"10.1": [100.0]}, days=3).jump_rate("dns_query", 50, 60, 5) is None
+    assert learnt_with({"10.1": [100.0]}, days=4).jump_rate("dns_query", 50, 60, 5) is not None
+
+
+def test_addresses_change_hands_where_they_rise_to_many_times_their_own() -> None:
+    other_hosts = learnt_with({"10.1": [100.0], "10.2": [39.0] * 10})
+    assert other_hosts.pool_peak("dns_query", "10.1.0.7") > 0
+    # Users have days that are busier than others.
+    assert other_hosts.pool_peak("dns_query", "10.2.0.7") == 0
 
 
 def test_every_detector_is_one_file_with_a_page(root: Path) -> None:

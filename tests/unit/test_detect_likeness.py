@@ -42,3 +42,12 @@ def test_two_users_share_their_morning_and_no_more(seed: int) -> None:
     r, log_p, _ = alike(a, b, MORNING, MORNING)
     assert r < 0.6
     assert log_p > math.log(1e-3)
+
+
+def test_how_far_beyond_doubt_is_what_the_caller_says() -> None:
+    dice = np.random.default_rng(2)
+    shared = log_normal(dice, 0.35)
+    a, b = (counts(dice, shared, log_normal(dice, 0.2)) for _ in range(2))
+    doubted, doubtless = alike(a, b, MORNING, FLAT), alike(a, b, MORNING, FLAT, -14.0)
+    assert -20 < doubtless[2] < -14
+    assert doubtless[0] > 0.6 > doubted[0]

@@ -171,6 +171,27 @@ def test_a_pc_that_is_switched_off_is_none() -> None:
     assert silence.find(campus.view(), silence.Settings()) == []
 
 
+def test_a_host_that_idles_at_noon_as_it_does_every_night_is_none() -> None:
+    campus = Campus(seed=16)
+    for day in range(campus.days):
+        campus.add(QUIET, 6, 0, 24, day)
+        campus.add(QUIET, 300, 7, 19 if day < campus.days - 1 else 13, day)
+    assert silence.find(campus.view(), silence.Settings()) == []
+    # To be quieter than by night is another thing.
+    campus.silence(QUIET, 13)
+    dated(only(silence.find(campus.view(), silence.Settings()), QUIET), campus.at(13))
+
+
+def test_a_silence_that_begins_before_a_gap_of_the_log_is_told_from_its_begin() -> None:
+    campus = Campus(seed=15)
+    campus.silence(server(10), 16)
+    for client in campus.minutes:
+        campus.silence(client, 16.4, 17.5)
+    found = only(silence.find(campus.view(), silence.Settings()), server(10))
+    dated(found, campus.at(16))
+    assert found.end is None
+
+
 def test_where_all_are_silent_the_log_is() -> None:
     campus = Campus(seed=17)
     for client in campus.minutes:
@@ -240,6 +261,23 @@ def test_more_mail_of_the_usual_clients_is_no_outbreak(newcomers: bool) -> None:
         assert "new of 8 clients" in found[0].explanation
 
 
+def test_mail_with_one_recipient_each_among_mail_with_more_is_a_surge_all_the_same() -> None:
+    campus = Campus(seed=19)
+    # The usual message has 1.7 recipients, a worm's has one: N_to/N_from falls.
+    campus.mail["smtp_sent"] += campus.rng.binomial(campus.mail["smtp_sent"], 0.7)
+    where = campus.span(18, 24)
+    ramp = np.clip(np.arange(360) / 60, 0, 1)
+    more = campus.rng.poisson(20 * np.sqrt(ramp))
+    deferred = campus.rng.poisson(0.14 * (campus.mail["smtp_sent"][where] + more) * ramp)
+    campus.mail["smtp_accepted"][where] += more
+    campus.mail["smtp_sent"][where] += more
+    campus.mail["smtp_deferred"][where] += deferred
+    told_by_client(campus, more, [pc(n) for n in range(8)])
+    found = only(deferral_surge.find(campus.view(), deferral_surge.Settings()), "1mx")
+    dated(found, campus.at(18))
+    assert found.evidence["N_to_over_N_from"] < found.evidence["usual_N_to_over_N_from"]
+
+
 def test_a_domain_that_is_down_is_none() -> None:
     campus = Campus(seed=20)
     where = campus.span(18, 21)
@@ -267,6 +305,18 @@ def test_queries_that_no_mail_explains_are_a_residual() -> None:
     found = only(model_residual.find(campus.view(), model_residual.Settings()), MAIL)
     dated(found, campus.at(11), campus.at(14))
     assert found.evidence["observed"] > 1.3 * found.evidence["calculated"]
+
+
+def test_a_little_that_no_mail_explains_is_a_residual_where_it_lasts() -> None:
+    campus = Campus(seed=22)
+    campus.minutes[MAIL][campus.span(11, 14)] += campus.minutes[MAIL][campus.span(11, 14)] // 4
+    found = only(model_residual.find(campus.view(), model_residual.Settings()), MAIL)
+    dated(found, campus.at(11), campus.at(14))
+    assert 1.15 < found.evidence["observed"] / found.evidence["calculated"] < 1.3
+    # A newsletter is much for half an hour.
+    letter = Campus(seed=22)
+    letter.minutes[MAIL][letter.span(12, 12.5)] += letter.minutes[MAIL][letter.span(12, 12.5)]
+    assert model_residual.find(letter.view(), model_residual.Settings()) == []
 
 
 def test_mail_without_queries_is_predicted_but_absent() -> None:

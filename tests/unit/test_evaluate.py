@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
+from seismolog.detect.base import Raised
 from seismolog.evaluate import intervals, matching, page, run, summarize
-from seismolog.evaluate.trial import Plan, wanted_columns
+from seismolog.evaluate.trial import Plan, _closed, wanted_columns
 from seismolog.simulate.campus.events import Injected
 
 T = datetime(2025, 6, 2, 9, tzinfo=UTC)
@@ -24,6 +26,7 @@ class Seen:
     subjects: tuple[str, ...]
     start: datetime
     end: datetime | None
+    detector: str = "step_change"
 
 
 def truth(**changes: Any) -> Injected:
@@ -92,6 +95,42 @@ def test_a_part_of_a_server_s_traffic_is_of_the_server_and_the_nearest_truth_get
     assert matching.best(Seen(("2mx",), T, None), [early, late]) is None
 
 
+def test_a_part_of_traffic_that_names_a_client_is_of_that_client_before_it_is_of_the_server() -> None:
+    dark = truth(kind="lookalike", subjects=("2dns",), start=T + timedelta(minutes=20))
+    mail = truth(subjects=("2mx", "192.0.2.25"))
+    seen = Seen(("2dns/MX/inside", "192.0.2.25"), T + timedelta(minutes=20), None)
+    assert matching.best(seen, [dark, mail]) is mail
+    # Where it names none that anything was planted on, the nearest truth of the server has it.
+    assert matching.best(Seen(("2dns/MX/inside", "192.0.2.99"), T, None), [dark, mail]) is dark
+
+
+def test_what_a_detector_may_fire_on_goes_before_what_it_was_not_planted_for() -> None:
+    flood = truth(row="entropy_shift", detectors=("entropy_shift",), subjects=("2dns",))
+    scan = truth(
+        row="amplification",
+        kind="lookalike",
+        detectors=(),
+        subjects=("2dns",),
+        start=T - timedelta(minutes=5),
+    )
+    raised = Raised(
+        detector="entropy_shift",
+        cause="attack from outside",
+        severity="warning",
+        subjects=("2dns/A/outside",),
+        server="2dns",
+        start=T - timedelta(minutes=8),
+        end=None,
+        score=15.0,
+        threshold=5.0,
+        explanation="",
+    )
+    assert matching.best(raised, [scan, flood]) is flood
+    # A look-alike of the detector's own row is what leads it astray.
+    assert matching.best(replace(raised, detector="amplification"), [scan, flood]) is scan
+    assert matching.best(raised, [scan]) is scan
+
+
 def test_what_a_client_does_to_the_mixture_of_a_server_is_of_that_client() -> None:
     seen = Seen(("1dns/A/outside",), T, None)
     assert matching.part_of_traffic(seen, ["step_change"], truth())
@@ -117,7 +156,7 @@ def result(found: dict[str, float], *, kind: str = "positive", strength: float =
         "queries": 5,
         "detector_seconds": {"ripple": 1.5},
         "clean": [false, {**false, "of": "lookalike"}],
-        "clean_days": 2,
+        "plan": {"clean": 2},
         "truths": [told],
         "incidents": {f"{strength:g}": [{**false, "of": "positive"}, false]},
     }
@@ -201,3 +240,11 @@ def test_detectors_get_the_columns_that_they_name() -> None:
     assert "name_length_histogram" not in wanted["client_domain"]
     assert {"bin_start", "server", "client", "domain"} <= set(wanted["client_domain"])
     assert "client_entropy" in wanted["traffic"]
+
+
+def test_a_look_within_an_hour_does_not_see_its_row() -> None:
+    minutes = pl.DataFrame({"bin_start": [T + timedelta(minutes=m) for m in range(0, 120, 10)]})
+    hours = pl.DataFrame({"bin_start": [T, T + timedelta(hours=1)]})
+    closed = _closed({"client_traffic": minutes, "client_domain": hours}, T + timedelta(minutes=80))
+    assert closed["client_traffic"]["bin_start"].max() == T + timedelta(minutes=70)
+    assert closed["client_domain"]["bin_start"].to_list() == [T]

@@ -138,29 +138,40 @@ def _past(view: View, curves: Curves, query_type: str, settings: Settings) -> np
     """Queries of that type by bin in the days before, zeros included."""
     if view.history >= view.since:
         return np.zeros(0)
-    rows = _hours.past_of(
-        view,
+    micros = round(curves.bin.total_seconds() * 1e6)
+
+    def by_bin(rows: pl.LazyFrame) -> pl.LazyFrame:
+        return (
+            rows.filter(pl.col("client").is_not_null())
+            .group_by("client", (pl.col("bin_start").dt.epoch("us") // micros * micros).alias("micros"))
+            .agg(pl.col(query_type).cast(pl.Int64).sum())
+            .select("client", query_type, pl.col("micros").cast(pl.Datetime("us", "UTC")).alias("bin_start"))
+        )
+
+    since = max(view.history, view.since - _hours.PAST)
+    rows = view.by_hour(
+        ("past", query_type, curves.kind, curves.bin),
         "client_traffic",
         ["bin_start", "kind", "client", query_type],
-        (pl.col("kind").cast(pl.String) == curves.kind)
-        & (pl.col(query_type) > 0)
-        & pl.col("client").is_not_null(),
-    )
+        by_bin,
+        since=since,
+        until=view.since,
+        where=(pl.col("kind").cast(pl.String) == curves.kind) & (pl.col(query_type) > 0),
+    ).filter(pl.col("bin_start") >= since)
     bins = round(min(view.since - view.history, _hours.PAST) / curves.bin)
     counts = np.zeros(bins)
     if rows.is_empty():
         return counts
     names = rows["client"].unique().to_list()
     out = [n for n, o in zip(names, _hours.left_out(view, settings, names), strict=True) if o]
-    micros = round(curves.bin.total_seconds() * 1e6)
-    by_bin = (
+    totals = (
         rows.filter(~pl.col("client").is_in(out))
         .group_by((pl.col("bin_start").dt.epoch("us") // micros).alias("place"))
         .agg(pl.col(query_type).cast(pl.Int64).sum())
     )
-    place = by_bin["place"].to_numpy() - round(view.since.timestamp() * 1e6) // micros + bins
+    place = totals["place"].to_numpy() - round(view.since.timestamp() * 1e6) // micros + bins
     inside = (place >= 0) & (place < bins)
-    counts[place[inside]] = by_bin[query_type].to_numpy()[inside]
+    counts[place[inside]] = totals[query_type].to_numpy()[inside]
     return counts
 
 

@@ -10,7 +10,8 @@ Bins under an incident teach nothing, so that an incident does not become what i
 
 *Jumps.* An address changes hands, a lecture begins: on every campus some clients rise to a multiple of what they
 did. Of each day the heights of such rises are kept, so that a detector can tell how often a rise like this one happens
-here (:meth:`Baseline.jump_rate`), and keep quiet where it happens every day.
+here (:meth:`Baseline.jump_rate`), and keep quiet where it happens every day. A week knows few high ones: the smaller ones
+tell how much rarer these are.
 
 Limits: one series (kind of event) a table of clients × 168 hours, 4 bytes each and the same again for what was covered: 27
 MB for 20,000 clients. Clients that have not been seen for :data:`FORGET` days are dropped.
@@ -43,20 +44,32 @@ FADE = 0.9
 PEAK_FADE = 0.985
 """What the busiest half hour shrinks by a day, so that one day of long ago does not excuse for ever."""
 JUMP_DAYS = 28
-CALM = 1e-3
-"""Share of the addresses of a network that rise on a day, above which it is taken as one where they change hands."""
-RESTLESS = 1.7
-"""Multiple of it from which an address of the network has no past of its own."""
-WEEK = 3
+SWITCH = 4.0
+"""Multiple of its busiest half hour that a user hardly reaches: a rise beyond it is that of another host.
+
+Levels differ from day to day by a log standard deviation of up to 0.45 or so. The greatest of ten thousand users in ten days
+then lies 3.1 of these above the busiest of a week: exp(3.1 × 0.45) = 4.
+"""
+RESTLESS = 4e-4
+"""Share of the addresses of a network that rise so far on a day, above which addresses change hands there."""
+LEAST_KNOWN = 2
+"""Days that a client has to be known for its rise to say anything: many were only away on the first."""
+WEEK = 2
 """Working days that have to be compared before anybody can say how often clients rise here."""
 STAY = 60
 """Minutes that a rise has to last to be that of a host that came and stayed."""
+LEAST_NETWORK = 50
+"""Addresses from which a network is a population of its own."""
 MOST_JUMPS = 4096
 """Rises that are remembered of a day."""
 _PREFIXES_V6 = (48, 56, 64)
 """Networks in which addresses change hands alike, from wide to narrow; of IPv4 /16, /20, /24."""
-_WEIGHT = 300.0
-"""Days of one address that the wider network's rate weighs as much as."""
+TAIL = 10
+"""Rises by which it is told how much rarer higher ones are."""
+ALIKE = 0.7
+"""Share of the height of a rise from which another one is about as high."""
+_STEEP, _STEEP_WEIGHT = 3.0, 6.0
+"""Exponent of the tail of rises where none are known, and the rises that it weighs as much as."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +91,17 @@ class Jump(NamedTuple):
     height: float
     minutes: float
     excess: float
+
+
+class _Rises(NamedTuple):
+    """Rises as columns; ``networks`` are the narrow ones, from wide to narrow."""
+
+    client: npt.NDArray[np.object_]
+    hour: npt.NDArray[np.int64]
+    height: npt.NDArray[np.float64]
+    minutes: npt.NDArray[np.float64]
+    excess: npt.NDArray[np.float64]
+    networks: tuple[npt.NDArray[np.object_], ...]
 
 
 @dataclass
@@ -102,6 +126,8 @@ class _Series:
     """Those of the days in `jumps` that are no working days."""
     sizes: dict[str, int] | None = None
     """Clients by network, counted when it is wanted."""
+    told: dict[str, _Rises] = field(default_factory=dict)
+    """Wide network (or nothing, for all) -> its rises."""
     pools: dict[str, float] = field(default_factory=dict)
     """Wide network -> see :meth:`Baseline.pool_peak`."""
 
@@ -123,6 +149,35 @@ class _Series:
             for name in ("first_day", "last_day", "seen"):
                 setattr(self, name, np.concatenate([getattr(self, name), np.zeros(more, np.int32)]))
         return found
+
+    def size(self, network: str) -> int:
+        """Clients in a network."""
+        if self.sizes is None:
+            self.sizes = {}
+            for name in self.names:
+                for prefix in _networks(name):
+                    self.sizes[prefix] = self.sizes.get(prefix, 0) + 1
+        return self.sizes.get(network, 0)
+
+    def rises(self, wide: str) -> _Rises:
+        """The rises of the clients of a wide network, of all with an empty one."""
+        if wide not in self.told:
+            held = [
+                j
+                for day in self.jumps.values()
+                for j in day
+                if not wide or _networks(j.client)[:1] == (wide,)
+            ]
+            narrow = [_networks(j.client)[1:] or ("", "") for j in held]
+            self.told[wide] = _Rises(
+                np.array([j.client for j in held], dtype=object),
+                np.array([j.hour for j in held], dtype=np.int64),
+                np.array([j.height for j in held]),
+                np.array([j.minutes for j in held]),
+                np.array([j.excess for j in held]),
+                tuple(np.array([n[place] for n in narrow], dtype=object) for place in (0, 1)),
+            )
+        return self.told[wide]
 
     def keep(self, rows: npt.NDArray[np.bool_]) -> None:
         """Drop the other rows."""
@@ -240,6 +295,19 @@ class Baseline:
         peak = series.peak[at] * curves.scale
         return Before(*(np.where(known, a, 0.0).astype(np.float64) for a in (mean, peak, bins)))
 
+    def quietest(self, curves: Curves) -> npt.NDArray[np.float64] | None:
+        """Counts a bin in the quietest hour of each client's day, on average of its days; None before one was learnt."""
+        series = self._series.get(curves.kind)
+        if series is None or not series.names:
+            return None
+        rows = series.find(curves.names)
+        at = np.maximum(rows, 0)
+        total = series.total[at].reshape(-1, 7, 24).sum(axis=1)
+        hours = series.hours[at].reshape(-1, 7, 24).sum(axis=1)
+        a_bin = total / np.maximum(hours, 1e-6) * (curves.bin / timedelta(hours=1))
+        lowest = np.where(hours > 0.1, a_bin, np.inf).min(axis=1)
+        return np.where((rows >= 0) & np.isfinite(lowest), lowest, 0.0).astype(np.float64)
+
     def regular(
         self, kind: str, names: Sequence[str]
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -272,9 +340,9 @@ class Baseline:
     ) -> float | None:
         """Rises about as high and as long as this one, or more so, a day, were all addresses like this client's.
 
-        In a network where more than :data:`CALM` of the addresses rise on a day, addresses change hands, and the rate
-        counts as many times as it is more. None before :data:`WEEK` working days could be compared with days before them.
-        Only rises that pass a detector's own gates (ten times the expected, above the busiest half hour) are remembered.
+        None before :data:`WEEK` working days could be compared with days before them. Where less than :data:`TAIL` such
+        rises are known, the rate is that of the :data:`TAIL` highest ones, continued to this height by a power law whose
+        exponent they tell (Hill, 1975): what was not seen in a week is not impossible.
 
         Parameters
         ----------
@@ -284,42 +352,41 @@ class Baseline:
         hour
             Hour of the day in which it begins: hosts that change address do so when their users come.
         client
-            Whose network counts: addresses without wires change hands all day, those of offices never do. The rate
-            of its network is drawn towards that of the wider one around it, as far as it is not known better.
+            Whose network counts: addresses without wires change hands all day, those of offices never do. The rises are
+            those of its wide network; the narrow ones in it count as far as they are known to be more restless or less.
         """
         series = self._series.get(kind)
         if series is None or len(series.jumps.keys() - series.free) < WEEK:
             return None
-        jumps = [
-            j
-            for day in series.jumps.values()
-            for j in day
-            # What a client did yesterday does not make it usual that it does so today.
-            if j.client != client
-            and j.height >= 0.7 * height
-            and j.minutes >= 0.5 * minutes
-            and j.excess >= 0.7 * excess
-        ]
-        if series.sizes is None:
-            series.sizes = {}
-            for name in series.names:
-                for prefix in _networks(name):
-                    series.sizes[prefix] = series.sizes.get(prefix, 0) + 1
         everyone = max(len(series.names), 1)
-        rate = self._rate_of(series, client, [j for day in series.jumps.values() for j in day])
-        restless = max(1.0, rate / CALM)
-        rate = self._rate_of(series, client, jumps)
+        networks = _networks(client) if client is not None else ()
+        wide = networks[0] if networks and series.size(networks[0]) >= LEAST_NETWORK else ""
+        exposure = len(series.jumps) * (series.size(wide) if wide else everyone)
+        rises = series.rises(wide)
+        # What a client did yesterday does not make it usual that it does so today.
+        chosen = (rises.client != client) & (rises.minutes >= 0.5 * minutes)
+        if not chosen.any():
+            return 0.0
+        reach = np.minimum(rises.height / max(height, 1e-9), rises.excess / max(excess, 1e-9))[chosen]
+        rate = _beyond(reach) / exposure
+        whole = len(reach) / exposure
+        for place, prefix in enumerate(networks[1:]):
+            # As many as the wider network lets expect weigh like one that was seen.
+            seen = int((rises.networks[place][chosen] == prefix).sum())
+            rate *= (seen + 1) / (whole * len(series.jumps) * series.size(prefix) + 1)
         factor = 1.0
-        if hour is not None and len(jumps) >= 10:
-            near = sum((j.hour - hour + 1) % 24 <= 2 for j in jumps)
-            factor = min(max(8.0 * near / len(jumps), 1.0), 4.0)
-        return rate * everyone * factor * restless
+        alike = rises.hour[chosen][reach >= ALIKE]
+        if hour is not None and len(alike) >= TAIL:
+            near = int(((alike - hour + 1) % 24 <= 2).sum())
+            factor = min(max(8.0 * near / len(alike), 1.0), 4.0)
+        return rate * everyone * factor
 
     def pool_peak(self, kind: str, client: str) -> float:
         """What a client may do that its address had never done, where addresses change hands.
 
-        That is the busiest half hour (in ten minutes) that one in a hundred addresses of its wide network has had, if rises
-        there are :data:`RESTLESS` times :data:`CALM` or more; 0 elsewhere: the address has a past of its own.
+        That is the busiest half hour (in ten minutes) that one in a hundred addresses of its wide network has had, if more
+        than :data:`RESTLESS` of them rise to :data:`SWITCH` times their own on a day, and stay; 0 elsewhere: the address
+        has a past of its own.
         """
         series = self._series.get(kind)
         wide = _networks(client)[:1]
@@ -328,29 +395,18 @@ class Baseline:
         if wide[0] not in series.pools:
             rows = [i for i, name in enumerate(series.names) if _networks(name)[:1] == wide]
             rises = sum(
-                _networks(j.client)[:1] == wide and j.minutes >= STAY
+                _networks(j.client)[:1] == wide and j.minutes >= STAY and j.excess >= SWITCH
                 for day in series.jumps.values()
                 for j in day
             )
             rate = rises / (len(series.jumps) * max(len(rows), 1))
             peak = (
                 float(np.quantile(series.peak[rows], 0.99))
-                if rate >= RESTLESS * CALM and len(rows) >= 50
+                if rate >= RESTLESS and len(rows) >= LEAST_NETWORK
                 else 0.0
             )
             series.pools[wide[0]] = peak
         return series.pools[wide[0]]
-
-    @staticmethod
-    def _rate_of(series: _Series, client: str | None, jumps: Sequence[Jump]) -> float:
-        """Rises of an address of this client's network on a day; the wider networks' as far as it is not known better."""
-        days = len(series.jumps)
-        rate = len(jumps) / (days * max(len(series.names), 1))
-        sizes = series.sizes or {}
-        for prefix in _networks(client) if client is not None else ():
-            inside = sum(prefix in _networks(j.client) for j in jumps)
-            rate = (inside + _WEIGHT * rate) / (sizes.get(prefix, 0) * days + _WEIGHT)
-        return rate
 
     # -- learning
 
@@ -425,10 +481,10 @@ class Baseline:
         absent = np.ones(len(series.names), np.bool_)
         absent[rows] = False
         series.full[absent] *= 0.8
-        compared = any(_works(d, holidays) or not _works(day, holidays) for d in series.days)
+        like = sum(_works(d, holidays) or not _works(day, holidays) for d in series.days)
         series.days.append(day)
-        series.sizes, series.pools = None, {}
-        if compared:
+        series.sizes, series.pools, series.told = None, {}, {}
+        if like >= LEAST_KNOWN:
             highest = sorted(jumps, key=lambda jump: -jump[2])[:MOST_JUMPS]
             if not _works(day, holidays):
                 series.free.add(day)
@@ -548,6 +604,21 @@ def _matrix(column: pl.Series) -> npt.NDArray[np.float32]:
     if not len(column):
         return np.zeros((0, SLOTS), np.float32)
     return np.array(column.cast(pl.Array(pl.Float32, SLOTS)).to_numpy(), dtype=np.float32)
+
+
+def _beyond(reach: npt.NDArray[np.float64]) -> float:
+    """Number of rises that reach about as far as one, given how far each does as a multiple of it."""
+    alike = int((reach >= ALIKE).sum())
+    if alike >= TAIL:
+        return float(alike)
+    top = np.sort(reach)[::-1][:TAIL]
+    floor = min(float(top[-1]), ALIKE)
+    if floor <= 0:
+        return float(alike)
+    above = np.log(np.maximum(top / floor, 1.0))
+    steep = (len(top) + _STEEP_WEIGHT) / (float(above.sum()) + _STEEP_WEIGHT / _STEEP)
+    continued: float = len(top) * (floor / ALIKE) ** steep
+    return max(continued, float(alike) if alike > 1 else 0.0)
 
 
 _RISES = "/rises"

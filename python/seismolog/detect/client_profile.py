@@ -31,7 +31,7 @@ import polars as pl
 from pydantic import Field
 
 from seismolog.detect import _hours, base, common, residuals
-from seismolog.detect._states import items
+from seismolog.detect._states import hashes
 from seismolog.detect.base import Raised
 
 if TYPE_CHECKING:
@@ -220,14 +220,11 @@ def _names(view: View, heavy: Curves, settings: Settings) -> Curves:
     for (client, place), part in rows.join(candidates, on=["client", "place"]).group_by("client", "place"):
         states = part["name_state"].drop_nulls()
         if len(states) == part.height:
-            together: set[int] = set()
-            level = 0
-            for state in states:
-                held, sampled = items(state)
-                level = max(level, sampled)
-                together |= held.keys()
+            held = [hashes(state) for state in states]
+            level = max(sampled for _, sampled in held)
+            together = np.unique(np.concatenate([of_minute for of_minute, _ in held]))
             if level:
-                together = {h for h in together if h >> (32 - level) == 0}
+                together = together[together >> np.uint32(32 - level) == 0]
             number = len(together) << level
         else:
             number = int(_hours.most(part["distinct_names"]))

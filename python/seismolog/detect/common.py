@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Run",
     "alike",
+    "begun",
     "beyond_pool",
     "busy",
     "effective",
@@ -206,6 +207,7 @@ def elevated(
     reference = np.maximum(expected.mean, np.where(expected.known > 0, past.mean, 0.0)[:, None])
     # Without a past, what a client did earlier in the view says what is new (see _quiet).
     own = (expected.known > 0)[:, None]
+    told = view.told(curves)
     floor = np.maximum(minimum * curves.scale, np.where(own, factor * reference, 0.0))
     limit = np.where(expected.known > 0, novelty * past.peak, beyond)
     strong = (smooth >= floor) & (smooth >= limit[:, None])
@@ -217,7 +219,7 @@ def elevated(
     )
     found: list[Run] = []
     for row in np.flatnonzero(strong.any(axis=1)).tolist():
-        for run in _runs(curves, expected, past.peak, row, (strong[row], weak[row]), gap):
+        for run in _runs(curves, expected, past.peak, row, (strong[row], weak[row]), told[row], gap):
             judged = run if run.known else _quiet(curves, expected, run, smooth[row], factor)
             if judged is not None:
                 found.append(judged)
@@ -256,6 +258,7 @@ def _runs(
     usual: npt.NDArray[np.float64],
     row: int,
     flags: tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]],
+    told: npt.NDArray[np.bool_],
     gap: int,
 ) -> Iterator[Run]:
     values = curves.values[row].astype(np.float64)
@@ -266,6 +269,7 @@ def _runs(
             continue
         level = float(values[low:high].mean())
         first, stop = _edges(values, mean, low, high, level, curves.covered)
+        first = min(begun(told, first), stop - 1)
         part = slice(first, stop)
         log_p = _chance(
             values[part], float(mean[part].mean()), float(usual[row]), expected.shape[row], expected.rho
@@ -347,6 +351,22 @@ def _edges(
     return first, stop
 
 
+def begun(told: npt.NDArray[np.bool_], first: int) -> int:
+    """`first`, or the middle of the gap of the log into which it falls.
+
+    In a gap the curve is a line between both sides, and where on it something began nobody knows: from the middle the
+    error is half of the gap at most.
+    """
+    if told[first]:
+        return first
+    low, high = first, first + 1
+    while low > 0 and not told[low - 1]:
+        low -= 1
+    while high < len(told) and not told[high]:
+        high += 1
+    return (low + high) // 2
+
+
 def open_end(curves: Curves, stop: int, slack: int = 1) -> datetime | None:
     """End of a run as a moment; None where it reaches the last covered bin (or `slack` bins before)."""
     last = np.flatnonzero(curves.covered)
@@ -419,16 +439,17 @@ def alike(
     b: npt.NDArray[np.floating],
     shape_a: npt.NDArray[np.floating],
     shape_b: npt.NDArray[np.floating],
+    doubtless: float = FRESH,
 ) -> tuple[float, float, float]:
     """:func:`likeness` of two curves of counts, as they are and with the shape of their groups taken from them: the lesser.
 
     Users resemble each other as they are, by the shape of the day; two even curves do once a shape is taken from both. Who
-    is moved by one hand resembles the other either way. Where what is new in each bin is the same beyond all doubt
-    (:data:`FRESH`), no shape is taken: a shape changes slowly, and over a morning it would bend the curve of a host that
-    hardly asks for itself.
+    is moved by one hand resembles the other either way. Where what is new in each bin is the same beyond all doubt (the
+    logarithm of its chance is `doubtless` at most), no shape is taken: a shape changes slowly, and over a morning it would
+    bend the curve of a host that hardly asks for itself.
     """
     plain = likeness(np.log(a + 1.0), np.log(b + 1.0))
-    if plain[2] <= FRESH:
+    if plain[2] <= doubtless:
         return plain
     over = likeness(
         np.log(a + 1.0) - np.log(np.maximum(shape_a, 0.02)),

@@ -4,11 +4,13 @@ Series
     N_from (``smtp_accepted``), N_SS (``smtp_sent``) and N_SD (``smtp_deferred``) of each mail server, N_to = N_SS + N_SD,
     in bins of ten minutes.
 Statistic
-    For ``bins`` bins: N_SD is at least ``minimum`` and ``factor`` times what the usual share of deferrals gives for this
-    N_to; its negative binomial tail is below ``p_value`` over the bins and servers of a day; log((N_to + 1)/(N_from + 1))
-    lies above its usual value; and at least the share ``newcomers`` of the mail is new of ``hosts`` clients or more that
-    sent little before (where the log tells no clients, N_from is ``climb`` times the expected). It is dated by their mail,
-    which comes first.
+    Over ``bins`` bins running: N_SD is at least ``minimum`` a bin and ``factor`` times what the usual share of deferrals
+    gives for this N_to; the negative binomial tail of their sum, with as many independent bins as the autocorrelation
+    leaves, is below ``p_value`` over the bins and servers of a day; and at least the share ``newcomers`` of the mail is new
+    of ``hosts`` clients or more that sent little before. Where the log tells no clients, N_from is ``climb`` times the
+    expected instead and log((N_to + 1)/(N_from + 1)) lies above its usual value; where it does, the ratio does not count:
+    a worm's messages have one recipient each, and where a server's own have more the ratio falls. It is dated by their
+    mail, which comes first.
 Source
     The evening of Frethem.K in the 2003 study: normally N_SS ≫ N_SD and N_to ≈ N_from; after 18:00 N_to > N_from, and
     deferrals and queries climb together. Numbers are ours.
@@ -21,9 +23,9 @@ Limits
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -109,21 +111,22 @@ def _surges(
 ) -> list[Raised]:
     attempted = sent + deferred
     first, _ = view.grid(TEN)
-    share, inverse, ratio, spread = _usual(accepted, attempted, deferred, past)
+    usual_of = _usual(accepted, attempted, deferred, past)
+    share, ratio = usual_of.share, usual_of.ratio
     mean = np.maximum(share * attempted, 0.5)
     limit = math.log(settings.p_value / (servers * 144))
-    log_p = residuals.log_upper(deferred, mean, 1 / inverse)
     now = np.log((attempted + 1) / (accepted + 1))
     expected = expected_mail(accepted, past[0] if len(past) else np.zeros(0))
-    strong = (
-        (deferred >= max(settings.minimum, 0))
-        & (deferred >= settings.factor * mean)
-        & (log_p < limit)
-        & (now > ratio)
-    )
+    weak = deferred >= 1.6 * mean + 2
+    log_p = np.zeros(len(deferred))
+    strong = np.zeros(len(deferred), np.bool_)
+    for at, chance in _windows(deferred, mean, usual_of, settings):
+        if chance < limit:
+            part = slice(at, at + settings.bins)
+            strong[part] = True
+            log_p[part] = np.minimum(log_p[part], chance)
     found = []
-    for low, high in common.runs_of(strong, gap=3, least=settings.bins):
-        weak = (deferred >= 1.6 * mean + 2) & (now > ratio)
+    for low, high in common.runs_of(strong & weak, gap=3, least=settings.bins):
         begin, stop = low, high
         while begin > 0 and weak[begin - 1]:
             begin -= 1
@@ -136,7 +139,10 @@ def _surges(
         else:
             should = expected
         new = _newcomers(view, server, first, len(accepted), begin, stop)
-        climbed = bool(accepted[low:high].sum() >= settings.climb * should[low:high].sum())
+        climbed = bool(
+            accepted[low:high].sum() >= settings.climb * should[low:high].sum()
+            and np.median(now[low:high]) > ratio
+        )
         if not (climbed if new is None else new[0] >= settings.hosts and new[1] >= settings.newcomers):
             continue
         if new is not None:
@@ -146,7 +152,7 @@ def _surges(
                 begin -= 1
         span = slice(begin, stop)
         n_from, n_to, n_sd = (float(a[span].sum()) for a in (accepted, attempted, deferred))
-        z = float(((now[span] - ratio) / spread).max())
+        z = float(((now[span] - ratio) / usual_of.spread).max())
         usual = float(mean[span].mean())
         who = "" if new is None else f", {new[1]:.0%} of it new of {new[0]} clients"
         peak = float(deferred[span].max())
@@ -220,27 +226,59 @@ def _newcomers(
     return int(risen.sum()), float((now - should)[risen].sum() / now.sum()), counts[risen].sum(axis=0)
 
 
-def _usual(
-    accepted: Floats, attempted: Floats, deferred: Floats, past: tuple[Floats, ...]
-) -> tuple[float, float, float, float]:
-    """Usual share of deferrals, their 1/k, usual log N_to/N_from, and its spread, of the past or the calmer half."""
+class _Usual(NamedTuple):
+    """What is usual of a server's deferrals."""
+
+    share: float
+    """Of what it sends that is put off."""
+    inverse: float
+    """1/k of their number."""
+    rho: float
+    """Autocorrelation of it from bin to bin."""
+    ratio: float
+    """log N_to/N_from, and its spread."""
+    spread: float
+
+
+def _windows(
+    deferred: Floats, mean: Floats, usual: _Usual, settings: Settings
+) -> Iterator[tuple[int, float]]:
+    """First bin and log chance of every ``bins`` bins running with as many deferrals as the effect wants."""
+    width = settings.bins
+    if len(deferred) < width:
+        return
+    kernel = np.ones(width)
+    seen, should = np.convolve(deferred, kernel, "valid"), np.convolve(mean, kernel, "valid")
+    independent = max(1.0, width * (1 - usual.rho) / (1 + usual.rho))
+    enough = (seen >= settings.minimum * width) & (seen >= settings.factor * should)
+    places = np.flatnonzero(enough)
+    chances = residuals.log_upper(seen[places], should[places], independent / usual.inverse)
+    yield from zip(places.tolist(), chances.tolist(), strict=True)
+
+
+def _usual(accepted: Floats, attempted: Floats, deferred: Floats, past: tuple[Floats, ...]) -> _Usual:
+    """What is usual by the past, or by the calmer half of the view."""
     if len(past) == 3 and (past[0] > 0).sum() >= 72:
         a, t, d = past[0], past[1] + past[2], past[2]
     else:
         a, t, d = accepted, attempted, deferred
     good = t >= 5
     if good.sum() < 6:
-        return 0.02, 1.0, 0.0, 0.2
+        return _Usual(0.02, 1.0, 0.5, 0.0, 0.2)
     part = d[good] / t[good]
     calm = good & (d / np.maximum(t, 1) <= np.quantile(part, 0.6))
     share = max(float(d[calm].sum() / max(t[calm].sum(), 1.0)) * 1.25, 0.002)
     mean = share * t[calm]
     excess = float((((d[calm] - mean) ** 2 - mean).sum()) / max(float((mean * mean).sum()), 1e-9))
     inverse = min(max(excess, 0.3), 2.0)
+    # All bins, and not the calm ones alone, say how long a bad hour lasts.
+    should = share * np.maximum(t, 1)
+    z = np.where(good, np.clip((d - should) / np.sqrt(should + inverse * should**2), -4, 4), np.nan)
+    rho = residuals.autocorrelation(z[None, :])
     ratio = np.log((t[calm] + 1) / (a[calm] + 1))
     middle = float(np.median(ratio))
     spread = max(1.4826 * float(np.median(np.abs(ratio - middle))), 0.02)
-    return share, inverse, middle, spread
+    return _Usual(share, inverse, rho, middle, spread)
 
 
 def expected_mail(accepted: Floats, past: Floats) -> Floats | None:

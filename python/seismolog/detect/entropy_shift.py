@@ -22,7 +22,7 @@ Limits
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar
 
@@ -245,14 +245,11 @@ def _shifts(
     whole = view.whole_bins(server)
     flags &= whole
     found = []
-    for low, high in common.runs_of(flags, gap=2, least=settings.bins):
+    for sign, (low, high) in _by_sign(flags, d_s, d_q if named else np.zeros(len(d_q)), settings.bins):
         around = np.concatenate([counts[max(0, low - 12) : low], counts[high : high + 12]])
         if len(around) and np.median(counts[low:high]) < settings.growth * np.median(around):
             continue
         span = slice(low, high)
-        sign = (int(np.sign(np.median(d_s[span]))), int(np.sign(np.median(d_q[span]))) if named else 0)
-        if sign[0] == 0:
-            continue
         cause, meaning = _MEANING.get(sign, ("unknown", "the mixture is another"))
         last = np.flatnonzero(counts)
         stop = None if len(last) and high >= int(last[-1]) else first + high * TEN
@@ -297,6 +294,17 @@ def _shifts(
             )
         )
     return found
+
+
+def _by_sign(
+    flags: npt.NDArray[np.bool_], d_s: Floats, d_q: Floats, bins: int
+) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    """Runs of each class of change by itself: a flood in the middle of a search of many hours is no part of it."""
+    pairs = np.stack([np.sign(d_s), np.sign(d_q)], axis=1).astype(np.int64)
+    for a, b in sorted({(int(a), int(b)) for a, b in pairs[flags] if a}):
+        of_class = flags & (pairs[:, 0] == a) & (pairs[:, 1] == b)
+        for run in common.runs_of(of_class, gap=2, least=bins):
+            yield (a, b), run
 
 
 def _sources(view: View, key: tuple[str, str, str, str], first: datetime, low: int, high: int) -> list[str]:

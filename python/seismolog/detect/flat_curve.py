@@ -9,7 +9,8 @@ Statistic
 Source
     The flat curve of the 2003 study's IP-C (Trojan.IrcBounce). Numbers are ours.
 Limits
-    Six hours have to be seen. A client that asks at a fixed rate day and night and did so before is no news.
+    Six hours have to be seen, without those that are missing in the log of its server. A client that asks at a fixed rate
+    day and night and did so before is no news.
 """
 
 from __future__ import annotations
@@ -51,16 +52,19 @@ def find(view: View, settings: Settings) -> list[Raised]:
     if not len(curves) or curves.bins < settings.bins:
         return []
     found = []
-    flat, mean = flatness(curves.values.astype(np.float64), settings.bins)
-    chosen = (flat < settings.excess) & (mean >= settings.minimum * curves.scale)
-    # Windows with a gap of the log are no plateaus of it.
-    whole = np.convolve(curves.covered.astype(float), np.ones(settings.bins), mode="valid") >= settings.bins
-    chosen &= whole
-    for row in np.flatnonzero(chosen.any(axis=1)).tolist():
-        for low, high in common.runs_of(chosen[row], gap=6):
-            raised = _plateau(view, curves, row, low, high - 1 + settings.bins, flat[row, low:high], settings)
-            if raised is not None:
-                found.append(raised)
+    # A plateau is of the bins that the log tells of.
+    for rows, whole in view.logs(curves):
+        places = np.flatnonzero(whole)
+        if len(places) < settings.bins:
+            continue
+        flat, mean = flatness(curves.values[np.ix_(rows, places)].astype(np.float64), settings.bins)
+        chosen = (flat < settings.excess) & (mean >= settings.minimum * curves.scale)
+        for i in np.flatnonzero(chosen.any(axis=1)).tolist():
+            for low, high in common.runs_of(chosen[i], gap=6):
+                first, stop = int(places[low]), int(places[high - 2 + settings.bins]) + 1
+                raised = _plateau(view, curves, int(rows[i]), first, stop, flat[i, low:high], settings)
+                if raised is not None:
+                    found.append(raised)
     return found
 
 

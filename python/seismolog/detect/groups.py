@@ -22,6 +22,8 @@ MOST = 4
 _CAP = 60.0
 """Counts that a client's shape weighs as at most."""
 _ROUNDS = 12
+_FITTED = 20_000
+"""Rows that the mixture is fitted to at most; of more, evenly spaced ones: four shapes are known well by then."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,8 @@ def _coarse(values: npt.NDArray[np.float32], step: int) -> npt.NDArray[np.float6
 
 def _mixture(counts: npt.NDArray[np.float64], most: int) -> npt.NDArray[np.int64]:
     """Most likely group of each row under a mixture of multinomials."""
+    everyone = counts
+    counts = np.ascontiguousarray(everyone[:: max(1, -(-len(everyone) // _FITTED))])
     rows, hours = counts.shape
     overall = counts.sum(axis=0) + 0.5
     overall /= overall.sum()
@@ -145,11 +149,13 @@ def _mixture(counts: npt.NDArray[np.float64], most: int) -> npt.NDArray[np.int64
         share /= share.sum()
         if (before == chosen).all():
             break
+    if rows < len(everyone):
+        chosen = (everyone @ np.log(centres).T + np.log(share)).argmax(axis=1)
     # A group of a handful is no population: its members go with the next likely one.
     sizes = np.bincount(chosen, minlength=len(centres))
-    small = sizes < max(8, rows // 200)
+    small = sizes < max(8, len(everyone) // 200)
     if small.any() and not small.all():
-        likelihood = counts @ np.log(centres).T + np.log(share)
+        likelihood = everyone @ np.log(centres).T + np.log(share)
         likelihood[:, small] = -np.inf
         chosen = likelihood.argmax(axis=1)
     return chosen.astype(np.int64)

@@ -74,16 +74,14 @@ def find(view: View, settings: Settings) -> list[Raised]:
     groups = view.groups(shown)
     found = []
     tests = len(runs) * len(servers)
-    for run in runs:
+    told = view.told(shown.where(np.array([run.row for run in runs], np.int64)))
+    for i, run in enumerate(runs):
         shape = groups.shapes[groups.member[shown.rows[run.row]]]
-        part = slice(run.first, run.stop)
-        good = shown.covered[part]
-        mine = shown.values[run.row, part].astype(np.float64)[good][2:-2]
-        own = shape[part][good][2:-2]
         best: tuple[float, float, float, str, float] | None = None
-        for name, curve in servers.items():
-            # The edges, where everything starts and stops, are no likeness.
-            theirs = curve[part][good][2:-2]
+        for name, (curve, there) in servers.items():
+            # The edges, where everything starts and stops, are no likeness, and neither is a gap of the log.
+            part = run.first + np.flatnonzero((told[i] & there)[run.first : run.stop])[2:-2]
+            mine, own, theirs = shown.values[run.row, part].astype(np.float64), shape[part], curve[part]
             if len(mine) < settings.bins - 4 or mine.std() == 0 or theirs.std() == 0:
                 continue
             r, log_p, changes = common.alike(mine, theirs, own, own)
@@ -138,18 +136,20 @@ def find(view: View, settings: Settings) -> list[Raised]:
     return found
 
 
-def mail_curves(view: View) -> dict[str, npt.NDArray[np.float64]]:
-    """Mail server -> its curve of queries over the view, in bins of ten minutes."""
+def mail_curves(view: View) -> dict[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]]:
+    """Mail server -> its curve of queries over the view, in bins of ten minutes, and in which the log tells of it."""
     whole: Curves = view.curves()
     place = {name: i for i, name in enumerate(whole.names)}
     mail = view.server_curves(("smtp_accepted", "pop_access"))
-    found: dict[str, npt.NDArray[np.float64]] = {}
+    found: dict[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]] = {}
     for host in view.mail_hosts:
         rows = [place[a] for a in host.addresses if a in place]
         curve = whole.values[rows].sum(axis=0, dtype=np.float64) if rows else np.zeros(whole.bins)
+        told = np.logical_and.reduce(view.told(whole.where(np.array(rows, np.int64))), axis=0)
         if not rows:
+            told = view.whole_bins(host.name)
             for kind, weight in (("smtp_accepted", 8.6), ("pop_access", 1.0)):
                 curve = curve + weight * mail.get((host.name, kind), np.zeros(whole.bins))
         if curve.sum() >= 100:
-            found[host.name] = curve
+            found[host.name] = curve, told
     return found

@@ -5,7 +5,9 @@ Series
 Statistic
     For ``bins`` bins running: the upper tail of a negative binomial with the model's mean and variance is below
     ``p_value``, the queries exceed ``factor`` times the calculated, and the standardized residual lies as far above
-    those of the days before (or of the rest of the view), whose spread includes what the model does not know.
+    those of the days before (or of the rest of the view), whose spread includes what the model does not know. Less of it,
+    ``lasting_factor`` times the calculated, has to last: the mean of log(queries / calculated) over ``lasting`` bins,
+    without the four highest, lies ``lasting_deviations`` of what such stretches of the days before have above theirs.
 Source
     D_q = m_S N_S + m_P N_P of the 2003 study; 8.6 means n(1 − q) = 1.65. Numbers are ours.
 Looks like it but is not
@@ -21,12 +23,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
 from seismolog.detect import base, common, residuals
 from seismolog.detect.base import Raised
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from seismolog.detect.site import MailHost
     from seismolog.detect.view import View
     from seismolog.model import ServerModel
@@ -38,6 +43,9 @@ TABLES: Mapping[str, Sequence[str]] = {
     "client_traffic": ("bin_start", "server", "kind", "client", "count"),
 }
 
+BRIEF = 4
+"""Bins that a newsletter or a queue run fills at most."""
+
 
 class Settings(base.Settings):
     """When queries are unexplained."""
@@ -46,10 +54,25 @@ class Settings(base.Settings):
 
     p_value: float = Field(default=1e-3, gt=0, lt=1, description="Upper tail of each bin.")
     factor: float = Field(default=1.3, gt=1, description="Multiple of the calculated queries.")
-    minimum: float = Field(default=50.0, gt=0, description="Queries in ten minutes beyond the calculated.")
+    minimum: float = Field(
+        default=50.0,
+        gt=0,
+        description="Queries in ten minutes beyond the calculated; half of them where they last.",
+    )
     bins: int = Field(default=5, ge=1, description="Bins of ten minutes in a row.")
     deviations: float = Field(
         default=4.0, gt=0, description="Robust deviations of the standardized residuals of other times."
+    )
+    lasting: int = Field(
+        default=9,
+        ge=6,
+        description="Bins of ten minutes that a smaller excess has to last: longer than a queue run.",
+    )
+    lasting_factor: float = Field(
+        default=1.13, gt=1, description="Multiple of the calculated queries over these."
+    )
+    lasting_deviations: float = Field(
+        default=2.5, gt=0, description="Robust deviations of such stretches of the days before."
     )
 
 
@@ -84,12 +107,15 @@ def _excess(view: View, host: MailHost, model: ServerModel, settings: Settings) 
     )
     starts = table["bin_start"].to_list()
     found = []
-    for low, high in common.runs_of(flags, gap=1, least=settings.bins):
-        weak = (
-            now
-            & (observed >= (1 + 0.5 * (settings.factor - 1)) * calculated)
-            & (standardized > middle + 2 * spread)
-        )
+    weak = (
+        now
+        & (observed >= (1 + 0.5 * (settings.factor - 1)) * calculated)
+        & (standardized > middle + 2 * spread)
+    )
+    sharp = common.runs_of(flags, gap=1, least=settings.bins)
+    held = _lasting(observed, calculated, now, starts, settings)
+    lasting = [(low, high, z) for low, high, z in held if not any(a < high and low < b for a, b in sharp)]
+    for low, high, z in [*((low, high, None) for low, high in sharp), *lasting]:
         begin, stop = low, high
         while begin > 0 and weak[begin - 1]:
             begin -= 1
@@ -107,8 +133,8 @@ def _excess(view: View, host: MailHost, model: ServerModel, settings: Settings) 
                 server=host.name,
                 start=starts[begin],
                 end=end,
-                score=float(np.median(standardized[low:high])),
-                threshold=settings.deviations,
+                score=float(np.median(standardized[low:high])) if z is None else z,
+                threshold=settings.deviations if z is None else settings.lasting_deviations,
                 explanation=(
                     f"{host.name} asked {common.number(seen)} queries since {view.local(starts[begin])}, where its mail "
                     f"explains {common.number(should)} ({seen / max(should, 1.0):.1f} times as many): mail to many domains, "
@@ -123,4 +149,41 @@ def _excess(view: View, host: MailHost, model: ServerModel, settings: Settings) 
                 },
             )
         )
+    return found
+
+
+def _lasting(
+    observed: npt.NDArray[np.float64],
+    calculated: npt.NDArray[np.float64],
+    now: npt.NDArray[np.bool_],
+    starts: Sequence[datetime],
+    settings: Settings,
+) -> list[tuple[int, int, float]]:
+    """First bin, end and deviations of stretches in which a small excess lasts; two days have to be known before."""
+    bins = settings.lasting
+    if (~now).sum() < 2 * 144 or now.sum() < bins:
+        return []
+    log_ratio = np.log(np.maximum(observed, 1) / calculated)
+    stretches = np.lib.stride_tricks.sliding_window_view(log_ratio, bins)
+    beyond = np.lib.stride_tricks.sliding_window_view(observed - calculated, bins).mean(axis=1)
+    # Without its highest bins, half an hour of much is not an hour and a half of a little.
+    level = np.sort(stretches, axis=1)[:, : bins - BRIEF].mean(axis=1)
+    before = level[: (~now).sum() - bins + 1]
+    middle = float(np.median(before))
+    rest = np.abs(before - middle)
+    # Mixtures of mail wander further than their middle tells: the tail counts as well.
+    spread = max(1.4826 * float(np.median(rest)), float(np.quantile(rest, 0.9)) / 1.645, 0.01)
+    least = math.log(settings.lasting_factor)
+    width = starts[1] - starts[0]
+    z = (level - middle) / spread
+    whole = np.array([starts[i + bins - 1] - starts[i] <= (bins + 1) * width for i in range(len(level))])
+    good = now[: len(level)] & whole & (z > settings.lasting_deviations) & (level - middle > least)
+    good &= beyond >= 0.5 * settings.minimum * (width.total_seconds() / 600)
+    usual = float(np.median(log_ratio[~now]))
+    found = []
+    for low, high in common.runs_of(good, gap=1):
+        first, stop = low, high - 1 + bins
+        inside = np.flatnonzero(log_ratio[first:stop] - usual > 0.5 * least)
+        if len(inside):
+            found.append((first + int(inside[0]), first + int(inside[-1]) + 1, float(z[low:high].max())))
     return found

@@ -32,11 +32,16 @@ from seismolog.detect import base, common
 from seismolog.detect.base import Raised
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from seismolog.detect.view import View
 
 NAME = "ripple"
 SUMMARY = "A client's curve rises and falls at one period."
-TABLES: Mapping[str, Sequence[str]] = {"client_traffic": ("bin_start", "server", "kind", "client", "count")}
+TABLES: Mapping[str, Sequence[str]] = {
+    "client_traffic": ("bin_start", "server", "kind", "client", "count"),
+    "traffic": ("bin_start", "kind"),
+}
 PAST_DAYS = 2
 
 
@@ -91,6 +96,7 @@ def find(view: View, settings: Settings) -> list[Raised]:
         return []
     fine = view.curves(bin="1m", clients={shown.names[run.row] for run in runs})
     place = {name: i for i, name in enumerate(fine.names)}
+    told = view.told(fine)
     found = []
     for run in runs:
         name = shown.names[run.row]
@@ -99,7 +105,7 @@ def find(view: View, settings: Settings) -> list[Raised]:
         low = max(0, fine.place(shown.start(run.first)))
         high = min(fine.bins, fine.place(shown.end(run.stop - 1)))
         values = fine.values[place[name], low:high].astype(np.float64)
-        covered = fine.covered[low:high]
+        covered = told[place[name], low:high]
         period = strongest(values, covered, settings)
         tests = max(len(runs), 1)
         if period is None or period.log_p > math.log(settings.p_value / tests):
@@ -251,15 +257,11 @@ def _had(view: View, name: str, period: Period, level: float, settings: Settings
     values = np.zeros(minutes)
     at = (rows["bin_start"].dt.epoch("s").to_numpy() - int(first.timestamp())) // 60
     np.add.at(values, at, rows["count"].to_numpy())
-    # A day of the past that is kept in longer bins only has a period of its own making.
-    fine = [
-        day
-        for day in np.split(values, range(1440, len(values), 1440))
-        if len(np.unique(np.flatnonzero(day) % 10)) > 1
-    ]
-    if not fine:
+    # Hours of the past that are kept in longer bins only have a period of their own making.
+    fine = _by_minute(view, first, values)
+    if not fine.any():
         return False
-    values = np.concatenate(fine)
+    values = values[np.repeat(fine, 60)[: len(values)]]
     # Programs ask by the clock on every host; a few look-ups of theirs are no waves.
     hours = np.convolve(values, np.ones(60), mode="valid")
     if hours.max(initial=0.0) < 6 * level / 3:
@@ -267,5 +269,29 @@ def _had(view: View, name: str, period: Period, level: float, settings: Settings
     if values.sum() < 60 or len(values) < 3 * period.length:
         return False
     rest = values - _running_mean(values, 2 * settings.longest)
-    _, correlation = _autocorrelation(rest, period.length)
-    return correlation >= settings.autocorrelation
+    lag, correlation = _autocorrelation(rest, period.length)
+    # A client that was busy for hours resembles itself at every lag: a period stands out of the lags around it.
+    around = range(math.ceil(lag / 2), min(math.floor(1.5 * lag) + 1, len(rest) - 2))
+    bottom = max(float(rest @ rest), 1e-9)
+    level = float(np.median([float(rest[n:] @ rest[:-n]) / bottom for n in around])) if len(around) else 0.0
+    return correlation >= settings.autocorrelation and correlation - level >= settings.autocorrelation / 2
+
+
+def _by_minute(view: View, first: datetime, values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """For each hour from `first` to the view whether counts are kept by the minute: some stand off the tens.
+
+    The servers' counts of look-ups tell it; without them the client's own.
+    """
+    at = np.flatnonzero(values)
+    if view.has("traffic"):
+        times = (
+            view.lazy("traffic", ["bin_start", "kind"], since=first, until=view.since)
+            .filter(pl.col("kind").cast(pl.String) == "dns_query")
+            .select((pl.col("bin_start").dt.epoch("s") - int(first.timestamp())) // 60)
+            .unique()
+            .collect()["bin_start"]
+        )
+        at = times.to_numpy() if len(times) else at
+    fine = np.zeros(-(-len(values) // 60), np.bool_)
+    fine[at[(int(first.timestamp()) // 60 + at) % 10 != 0] // 60] = True
+    return fine

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from seismolog.detect import registry
 from seismolog.detect.baseline import Baseline
 from seismolog.detect.incidents import Book, Changes, Incident
+from seismolog.detect.recent import Recent
 from seismolog.detect.site import Site
 from seismolog.detect.view import View
 
@@ -251,6 +252,7 @@ class Watch:
         self.baseline = baseline or Baseline()
         self.book = Book(bridge=self.rules.bridge, close_after=self.rules.close_after, site=site)
         self.book.resume(incidents)
+        self._recent = Recent()
         self.seconds: dict[str, float] = {}
 
     def close(
@@ -274,7 +276,7 @@ class Watch:
         span = _DAY
         first = until - span if begin is None else max(begin, until - span)
         view = View(
-            tables,
+            self._recent.of(tables),
             since=first,
             until=until,
             site=self.site,
@@ -291,6 +293,11 @@ class Watch:
             learn(view, self.baseline, self.book.incidents, max(day, first), self.rules, self.settings)
         self.book.forget(until - self.rules.bridge - self.rules.context)
         return changes
+
+    @property
+    def kept_bytes(self) -> int:
+        """Size of what is kept of the hours that the last look read."""
+        return self._recent.bytes
 
     def state(self) -> dict[str, Any]:
         """What the daemon shows of it: open incidents, days learnt, seconds by detector."""

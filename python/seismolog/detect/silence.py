@@ -7,12 +7,15 @@ Series
 Statistic
     Σ log P(0) over the silent bins under a negative binomial with the expected mean, times (1 − ρ)/(1 + ρ) because
     neighbouring bins say the same, below log(p_value / (eligible clients × bins a day)). Silent is a bin with at
-    most ``share`` of the expected. Where most eligible clients are silent at once, the log is: see ``log_gap``.
+    most ``share`` of the expected; all of them together lie below ``novelty`` times the quietest hour of the client's own
+    day, since a host that idles every night is not silent when it does so at noon. Where most eligible clients are silent at
+    once, the log is: see ``log_gap``.
 Source
     "The D_q curve becomes nearly zero" (a subdomain's server after 16:00, and IP-C when it was filtered) in the 2003
     study. Numbers are ours.
 Limits
-    PCs are not eligible: they are switched off in the evening. Bins that the log does not cover are no silence.
+    PCs are not eligible: they are switched off in the evening. Bins that the log of the client's own server does not
+    tell are left out: they neither make nor end a silence.
 """
 
 from __future__ import annotations
@@ -61,6 +64,11 @@ class Settings(base.Settings):
     share: float = Field(
         default=0.03, ge=0, lt=1, description="Share of the expected up to which a bin is silent."
     )
+    novelty: float = Field(
+        default=0.3,
+        gt=0,
+        description="Share of the client's quietest hour of the day that is less than it ever asks.",
+    )
     bins: int = Field(default=3, ge=1, description="Bins of ten minutes that silence has to last.")
     p_value: float = Field(default=1e-3, gt=0, lt=1, description="Chance of a false silence a day.")
     plateau: int = Field(
@@ -88,28 +96,44 @@ def _clients(view: View, settings: Settings) -> list[Raised]:
     chosen = np.flatnonzero(eligible)
     part = curves.where(chosen)
     expected = view.expected(part)
-    # Both the past and the hour before have to lead one to expect something: a job of an hour is no level.
-    recent = _recent(part.values)
-    mean = np.where((expected.known > 0)[:, None], np.minimum(expected.mean, recent), recent)
-    silent = (part.values <= settings.share * mean) & (mean >= settings.minimum * part.scale / 2)
+    lowest = _lowest(view, part, int(since_when.max(initial=0)))
+    mean = np.zeros(part.values.shape)
+    silent = np.zeros(part.values.shape, np.bool_)
+    told = np.zeros(part.values.shape, np.bool_)
+    for rows, good in _by_log(view, part):
+        # Bins that the client's own log does not tell are left out: they neither make nor end a silence.
+        block = np.ix_(rows, good)
+        values = part.values[block]
+        # Both the past and the hour before have to lead one to expect something: a job of an hour is no level.
+        recent = _recent(values)
+        known = (expected.known[rows] > 0)[:, None]
+        mean[block] = np.where(known, np.minimum(expected.mean[block], recent), recent)
+        silent[block] = (values <= settings.share * mean[block]) & (
+            mean[block] >= settings.minimum * part.scale / 2
+        )
+        told[block] = True
     quiet = silent.mean(axis=0) if len(part) else np.zeros(curves.bins)
     whole_log = (quiet > 0.5) & (len(part) >= 4)
-    silent &= curves.covered & ~whole_log
+    silent &= ~whole_log
     tests = max(len(part), 1) * round(timedelta(days=1) / curves.bin)
     limit = math.log(settings.p_value / tests)
     damp = (1 - expected.rho) / (1 + expected.rho)
     found = []
     for row in np.flatnonzero(silent.any(axis=1)).tolist():
-        for low, high in common.runs_of(silent[row], gap=1, least=settings.bins):
+        at = np.flatnonzero(told[row])
+        values = part.values[row, at]
+        for begin, end in common.runs_of(silent[row, at], gap=1, least=settings.bins):
+            low, high = int(at[begin]), int(at[end - 1]) + 1
             if (
-                low == 0
+                begin == 0
                 or low < since_when[chosen[row]]
-                or not _steady(part.values[row], low, float(mean[row, low]), settings)
+                or not _steady(values, begin, float(mean[row, low]), settings)
+                or float(values[begin:end].mean()) > settings.novelty * lowest[row]
             ):
                 continue
-            chance = residuals.log_lower(0, mean[row, low:high], expected.shape[row])
-            total = float(chance[curves.covered[low:high]].sum()) * damp
-            if total > limit or not _logged(view, part.names[row], low, high):
+            chance = residuals.log_lower(0, mean[row, at[begin:end]], expected.shape[row])
+            total = float(chance.sum()) * damp
+            if total > limit:
                 continue
             found.append(_raised(view, part, row, low, high, mean[row], total, limit))
     found += _after_incident(view, settings)
@@ -178,6 +202,32 @@ def _eligible(
     quietest = int(np.argmin(np.convolve(campus, np.ones(6), mode="valid"))) + 3
     holds_night = quietest < half_day
     return head & holds_night, first + half_day
+
+
+def _by_log(view: View, curves: Curves) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """Rows of the clients of each server, with the bins that its log tells: a gap of another server is none of it."""
+    if not view.has("traffic"):
+        return [(np.arange(len(curves)), np.flatnonzero(curves.covered))]
+    owners = np.array([server or "" for server in view.servers_of(curves.names, curves.kind)])
+    written = view.server_curves(None)
+    found = []
+    for owner in sorted(set(owners.tolist())):
+        lines = [counts for (server, _), counts in written.items() if server == owner]
+        told = view.whole_bins(owner) & (np.sum(lines, axis=0) > 0) if lines else curves.covered
+        found.append((np.flatnonzero(owners == owner), np.flatnonzero(told)))
+    return found
+
+
+def _lowest(view: View, curves: Curves, first: int) -> npt.NDArray[np.float64]:
+    """Counts a bin of each client's quietest hour, on the days before or in the first half day of the view."""
+    known = view.baseline.quietest(curves) if view.baseline is not None else None
+    if known is not None:
+        return known
+    width = max(1, round(timedelta(hours=1) / curves.bin))
+    head = curves.values[:, : max(first, width)]
+    windows = np.lib.stride_tricks.sliding_window_view(head, width, axis=1)
+    lowest: npt.NDArray[np.float64] = windows.mean(axis=2).min(axis=1).astype(np.float64)
+    return lowest
 
 
 def _recent(values: npt.NDArray[np.float32], bins: int = 6) -> npt.NDArray[np.float64]:

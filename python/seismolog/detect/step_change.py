@@ -6,12 +6,13 @@ Statistic
     The mean of three bins is at least ``factor`` times the expected and ``minimum`` counts in ten minutes (effect);
     its negative binomial tail is below ``p_value`` over all clients and bins (significance), it exceeds the busiest half
     hour of the client's own past (novelty); and the CUSUM of the whitened residuals, S_t = max(0, S_{t−1} + z_t − k), k =
-    ``reference``, exceeds ``cusum``. The change is dated by the split of the bins before with the greatest likelihood
-    (two Poisson levels).
+    ``reference``, exceeds ``cusum``. Rises like it, by what the baseline remembers of the client's network, are no more than
+    ``jumps_a_day``. The change is dated by the split of the bins before with the greatest likelihood (two Poisson levels).
 Source
     The 2003 study's IP-B (a straight rise from 10:30 to 11:00) and W32/Slammer. CUSUM: Page, 1954. Numbers are ours.
 Limits
-    A client that has no past is judged by the population. A slow rise over hours is not dated sharply.
+    A client that has no past is judged by the population. A slow rise over hours is not dated sharply;
+    one that begins in a gap of the log is dated to the middle of the gap.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from seismolog.detect import base, common
+from seismolog.detect import base, baseline, common
 from seismolog.detect.base import Raised
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ TABLES: Mapping[str, Sequence[str]] = {
     "traffic": ("bin_start", "server", "kind", "count"),
 }
 KINDS = ("dns_query", "firewall_drop")
+SMALLER_EFFECT, SMALLER_NOVELTY = 0.4, 0.6
+"""Shares of the effect and of the novelty from which a rise is remembered."""
 _WORDS = {"dns_query": "DNS queries", "firewall_drop": "dropped packets"}
 
 
@@ -87,9 +90,15 @@ def rises(
 ) -> list[tuple[str, datetime, float, float, float]]:
     """Client, start, height (in ten minutes), minutes and excess of every rise, usual or not: for the baseline."""
     shown = common.busy(view, view.curves(kind), settings.minimum, settings, servers=True)
+    # Smaller ones as well: by them it is known how much rarer those are that count.
     runs = common.elevated(
-        view, shown, minimum=settings.minimum, factor=settings.factor, novelty=settings.novelty
+        view,
+        shown,
+        minimum=settings.minimum,
+        factor=SMALLER_EFFECT * settings.factor,
+        novelty=SMALLER_NOVELTY * settings.novelty,
     )
+    runs = [run for run in runs if run.known >= baseline.LEAST_KNOWN]
     minutes = shown.bin.total_seconds() / 60
     return [
         (
@@ -126,7 +135,7 @@ def _raised(view: View, curves: Curves, run: Run, settings: Settings) -> Raised:
     z = view.residuals(part)[0]
     sums = _cusum(z, settings.reference)
     score = float(sums[run.first : run.stop].max())
-    first = _dated(curves.values[run.row], run.first)
+    first = common.begun(view.told(part)[0], _dated(curves.values[run.row], run.first))
     level, expected = run.level / curves.scale, run.expected / curves.scale
     outside = not bool(view.site.is_inside([name])[0])
     usual = run.usual / curves.scale

@@ -39,6 +39,8 @@ NAME = "synchronized_clients"
 SUMMARY = "Curves of several clients rise and fall together."
 TABLES: Mapping[str, Sequence[str]] = {"client_traffic": ("bin_start", "server", "kind", "client", "count")}
 BLOCK = 1024
+DOUBT = 0.01
+"""Share of the chance of a false pair below which what is new in each bin speaks for itself: no shape is taken then."""
 FRESH = 0.5
 """Rank correlation of what is new in each bin from which a pair is looked at whatever its levels do."""
 
@@ -49,7 +51,9 @@ class Settings(base.Settings):
     THRESHOLDS: ClassVar[Mapping[str, int]] = {"correlation": 1, "minimum": 1, "factor": 1}
 
     minimum: float = Field(
-        default=20.0, gt=0, description="Queries in ten minutes, on average of half an hour."
+        default=20.0,
+        gt=0,
+        description="Queries in ten minutes, on average of half an hour and of the whole stretch.",
     )
     factor: float = Field(default=3.0, gt=1, description="Multiple of the expected.")
     novelty: float = Field(
@@ -80,7 +84,7 @@ def find(view: View, settings: Settings) -> list[Raised]:
         jumps_a_day=settings.rises_a_day,
         gap=9,
     )
-    runs = [run for run in runs if run.bins >= settings.bins]
+    runs = [run for run in runs if run.bins >= settings.bins and run.level >= settings.minimum * shown.scale]
     if len(runs) < 2:
         return []
     left_out = max(0, len(runs) - settings.most)
@@ -150,9 +154,11 @@ def together(view: View, shown: Curves, runs: Sequence[Run], settings: Settings)
 
     # Two faces of each curve, as ranks: without the shape of its group, and what is new in each bin.
     shaped, fresh, held = (np.zeros((len(runs), n), np.float32) for _ in range(3))
+    # A gap of a server's log is the same line in the curves of all its clients.
+    told = view.told(shown.where(np.array([run.row for run in runs], np.int64)))
     for i, run in enumerate(runs):
         low, high = run.first + 2, run.stop - 2  # the edges are cut
-        span = np.arange(low, high)[shown.covered[low:high]]
+        span = np.arange(low, high)[told[i, low:high]]
         plain = np.log(shown.values[run.row, span].astype(np.float64) + 1)
         own = plain - np.log(np.maximum(shape(i)[span], 0.02))
         if len(span) < settings.bins - 4 or own.std() == 0:
@@ -166,6 +172,7 @@ def together(view: View, shown: Curves, runs: Sequence[Run], settings: Settings)
     eligible = (int((common_bins >= settings.bins - 4).sum()) - len(runs)) / 2
     tests = max(1.0, eligible * (2 * settings.lag + 1))
     limit = math.log(settings.p_value / tests)
+    doubtless = limit + math.log(DOUBT)
     some = np.where(held > 0, shown.values[[run.row for run in runs]] > 0, False).astype(np.float32)
 
     found: dict[tuple[int, int], Pair] = {}
@@ -179,7 +186,7 @@ def together(view: View, shown: Curves, runs: Sequence[Run], settings: Settings)
                     continue
                 both = np.flatnonzero((held[i] > 0) & (moved[2][j] > 0))
                 a, b = shown.values[runs[i].row, both], shown.values[runs[j].row, both - lag]
-                r, log_p, _ = common.alike(a, b, shape(i)[both], shape(j)[both - lag])
+                r, log_p, _ = common.alike(a, b, shape(i)[both], shape(j)[both - lag], doubtless)
                 if r < settings.correlation or log_p > limit:
                     continue
                 known = found.get((i, j))

@@ -28,7 +28,7 @@ at all is not covered: its zeros are no silence (:attr:`Curves.covered`).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -325,6 +325,38 @@ class View:
             return self.lazy(name, columns, until=self.since, where=where).clear().collect()
         return self.lazy(name, columns, since=self.history, until=self.since, where=where).collect()
 
+    def by_hour(
+        self,
+        key: Hashable,
+        table: str,
+        columns: Sequence[str],
+        make: Callable[[pl.LazyFrame], pl.LazyFrame],
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        where: pl.Expr | None = None,
+    ) -> pl.DataFrame:
+        """What `make` makes of rows of a table; beside a daemon it is made of an hour once, and kept (:mod:`~.recent`).
+
+        Parameters
+        ----------
+        key
+            Names the columns, the condition and what is made of them, for what is kept.
+        make
+            Sums by bin and key, say. What it gives keeps the table's time column, of bins that do not reach over an
+            hour, and each row comes from rows of its own hour only.
+
+        Returns
+        -------
+        pl.DataFrame
+            In no order. Where hours are kept, those of the whole hour that holds `since`, too.
+        """
+        low, high = since or self.since, until or self.until
+        kept = getattr(self._tables, "by_hour", None)
+        if kept is not None:
+            return cast(pl.DataFrame, kept(key, table, low, high, columns, where, make))
+        return make(self.lazy(table, columns, since=low, until=high, where=where)).collect()
+
     @cached_property
     def earlier(self) -> View | None:
         """The view of the days before this one, at most :data:`EARLIER`; None where the history does not reach back.
@@ -380,41 +412,38 @@ class View:
         length = bin_length(bin)
         first, count = self.grid(length)
         covered = self.covered(kind, bin)
-        ready = getattr(self._tables, "matrix", None)
-        if ready is not None and wanted is None:
-            made = ready(kind, length, table, by, value, first, count)
-            if made is not None:
-                names, values = made
-                return Curves(
-                    kind,
-                    names,
-                    first,
-                    length,
-                    values,
-                    covered,
-                    np.arange(len(names)),
-                    (kind, bin, table, by, value),
-                )
         declared = table_of(table)
         where = pl.col("kind").cast(pl.String) == kind if "kind" in declared.keys else None
         columns = [declared.time, by, value, *(["kind"] if where is not None else [])]
-        rows = self.lazy(table, columns, since=first, until=first + count * length, where=where)
-        rows = rows.filter(pl.col(by).is_not_null())
-        if wanted is not None:
-            rows = rows.filter(pl.col(by).is_in(wanted))
         micros = round(length / timedelta(microseconds=1))
         start = round((first - _EPOCH) / timedelta(microseconds=1))
-        summed = (
-            rows.select(
-                pl.col(by).cast(pl.String).alias("name"),
-                ((pl.col(declared.time).dt.epoch("us") - start) // micros).cast(pl.Int32).alias("place"),
-                pl.col(value).cast(pl.Int64).alias("value"),
+
+        def by_bin(rows: pl.LazyFrame) -> pl.LazyFrame:
+            rows = rows.filter(pl.col(by).is_not_null())
+            if wanted is not None:
+                rows = rows.filter(pl.col(by).is_in(wanted))
+            return (
+                rows.select(
+                    pl.col(by).cast(pl.String).alias("name"),
+                    (pl.col(declared.time).dt.epoch("us") // micros).alias("bin"),
+                    pl.col(value).cast(pl.Int64).alias("value"),
+                )
+                .group_by("name", "bin")
+                .agg(pl.col("value").sum())
+                .filter(pl.col("value") > 0)
+                .select("name", (pl.col("bin") * micros).cast(_TIME).alias(declared.time), "value")
             )
-            .group_by("name", "place")
-            .agg(pl.col("value").sum())
-            .filter(pl.col("value") > 0)
-            .collect()
-        )
+
+        end = first + count * length
+        if wanted is None and not timedelta(hours=1) % length:
+            # Sums of whole bins: an hour is made of them, and can be kept.
+            key = ("curves", kind, bin, table, by, value)
+            summed = self.by_hour(key, table, columns, by_bin, since=first, until=end, where=where)
+        else:
+            summed = by_bin(self.lazy(table, columns, since=first, until=end, where=where)).collect()
+        summed = summed.select(
+            "name", "value", ((pl.col(declared.time).dt.epoch("us") - start) // micros).alias("place")
+        ).filter(pl.col("place") >= 0)
         names = summed["name"].unique().sort()
         codes = (
             summed["name"].cast(pl.Enum(names)).to_physical().to_numpy() if len(names) else np.empty(0, int)
@@ -442,20 +471,15 @@ class View:
         """
         if not self.has("traffic") or not len(names):
             return
-        servers = sorted({server for server, k in self._by_server("10m") if k == kind})
-        tens = self.grid(TEN)[0]
-        first, count = self.grid(bin_length(bin))
-        starts = np.arange(count) * (bin_length(bin) / TEN) + (first - tens) / TEN
+        servers = self._writing(kind)
         for server in servers:
-            whole = self.whole_bins(server)
-            if whole.all():
+            missing = ~self._whole_at(server, bin_length(bin))
+            if not missing.any():
                 continue
-            places = np.clip(np.floor(starts).astype(np.int64), 0, len(whole) - 1)
-            missing = ~whole[places]
-            owners = self._owners(kind)
-            rows = np.flatnonzero(
-                names.is_in(owners.filter(pl.col("server") == server)["client"].implode()).to_numpy()
-            )
+            rows = np.arange(len(names))
+            if len(servers) > 1:
+                owned = self._owners(kind).filter(pl.col("server") == server)["client"]
+                rows = np.flatnonzero(names.is_in(owned.implode()).to_numpy())
             span = 3 if bin == "10m" else 30
             for low, high in runs_of(missing):
                 before, after = values[rows, max(0, low - span) : low], values[rows, high : high + span]
@@ -469,18 +493,72 @@ class View:
                 line = left[:, None] * (1 - share) + right[:, None] * share
                 values[rows, low:high] = np.maximum(values[rows, low:high], line)
 
+    def _whole_at(self, server: str, length: timedelta) -> npt.NDArray[np.bool_]:
+        """:meth:`whole_bins` of a server, for bins of another length."""
+        whole = self.whole_bins(server)
+        tens = self.grid(TEN)[0]
+        first, count = self.grid(length)
+        starts = np.arange(count) * (length / TEN) + (first - tens) / TEN
+        result: npt.NDArray[np.bool_] = whole[np.clip(np.floor(starts).astype(np.int64), 0, len(whole) - 1)]
+        return result
+
+    def logs(self, curves: Curves) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]]:
+        """Rows of clients that have the gaps of their server's log in common, and whether it is whole in each bin.
+
+        Where it is not, a curve by client holds a line between both sides (:meth:`curves`): that is no likeness of two
+        clients, and nothing begins there. A gap of another server is none of the client's. Most views have no gap, and one
+        part.
+        """
+        rows, always = np.arange(len(curves)), np.ones(curves.bins, np.bool_)
+        if not self.has("traffic") or not len(curves):
+            return [(rows, always)]
+        whole = {server: self._whole_at(server, curves.bin) for server in self._writing(curves.kind)}
+        gaps = {server: bins for server, bins in whole.items() if not bins.all()}
+        if not gaps:
+            return [(rows, always)]
+        owners = np.array([server or "" for server in self.servers_of(curves.names, curves.kind)])
+        parts = [(owners == server, bins) for server, bins in gaps.items()]
+        parts.append((~np.isin(owners, list(gaps)), always))
+        return [(np.flatnonzero(of), bins) for of, bins in parts if of.any()]
+
+    def told(self, curves: Curves) -> npt.NDArray[np.bool_]:
+        """(rows, bins) whether the log of the server that a client asks is whole in a bin (:meth:`logs`)."""
+        held = np.ones(curves.values.shape, np.bool_)
+        for rows, whole in self.logs(curves):
+            held[rows] = whole
+        return held
+
+    def _writing(self, kind: str) -> list[str]:
+        """Servers that logged anything of a kind in this view."""
+        return sorted({server for server, k in self._by_server("10m") if k == kind})
+
     def _owners(self, kind: str) -> pl.DataFrame:
         """Clients (``client``) with the server (``server``) that most of their events of a kind are logged by."""
 
-        def make() -> pl.DataFrame:
-            rows = self.lazy("client_traffic", ["server", "kind", "client", "count"])
+        def by_hour(rows: pl.LazyFrame) -> pl.LazyFrame:
             return (
-                rows.filter(pl.col("kind").cast(pl.String) == kind, pl.col("client").is_not_null())
-                .group_by(pl.col("client").cast(pl.String), pl.col("server").cast(pl.String))
+                rows.filter(pl.col("client").is_not_null())
+                .group_by(
+                    pl.col("bin_start").dt.truncate("1h"),
+                    pl.col("client").cast(pl.String),
+                    pl.col("server").cast(pl.String),
+                )
                 .agg(pl.col("count").cast(pl.Int64).sum())
+            )
+
+        def make() -> pl.DataFrame:
+            rows = self.by_hour(
+                ("owners", kind),
+                "client_traffic",
+                ["bin_start", "server", "kind", "client", "count"],
+                by_hour,
+                where=pl.col("kind").cast(pl.String) == kind,
+            )
+            return (
+                rows.group_by("client", "server")
+                .agg(pl.col("count").sum())
                 .sort("count", "server", descending=True)
                 .unique("client", keep="first")
-                .collect()
             )
 
         return cast(pl.DataFrame, self.kept(("owners", kind), make))
@@ -564,10 +642,15 @@ class View:
 
         return cast("npt.NDArray[np.bool_]", self.kept(("covered", kind, bin), make))
 
+    def servers_of(self, clients: Sequence[str], kind: str = "dns_query") -> list[str | None]:
+        """The server that most of each client's events of a kind are logged by, None where there are none."""
+        asked = pl.DataFrame({"client": list(clients)}, schema={"client": pl.String})
+        found = asked.join(self._owners(kind), on="client", how="left", maintain_order="left")["server"]
+        return cast("list[str | None]", found.to_list())
+
     def server_of(self, client: str, kind: str = "dns_query") -> str | None:
-        """The server that most of a client's events of a kind are logged by, None where there are none."""
-        found = self._owners(kind).filter(pl.col("client") == client)["server"]
-        return None if found.is_empty() else str(found[0])
+        """The same of one client."""
+        return self.servers_of([client], kind)[0]
 
     def whole_bins(self, server: str, *, minutes: int = 3) -> npt.NDArray[np.bool_]:
         """For each bin of ten minutes whether the server's log is whole in it: no run of so many empty minutes.
@@ -730,18 +813,25 @@ class View:
         if not host.addresses or not self.has("traffic"):
             return None
         first = max(self.history, self.since - EARLIER)
-        traffic = self.lazy("traffic", ["bin_start", "server", "kind", "count"], since=first)
-        queries = self.lazy(
+
+        def counts(rows: pl.LazyFrame) -> pl.LazyFrame:
+            return rows.group_by("bin_start", "server", "kind").agg(pl.col("count").cast(pl.Int64).sum())
+
+        traffic = self.by_hour(
+            "traffic", "traffic", ["bin_start", "server", "kind", "count"], counts, since=first
+        )
+        queries = self.by_hour(
+            ("queries", host.addresses),
             "client_traffic",
             ["bin_start", "server", "kind", "client", "count"],
+            lambda rows: rows,
             since=first,
             where=pl.col("client").is_in(list(host.addresses)),
         )
+        inside = pl.col("bin_start") >= first
         made = server_model(
-            traffic.group_by("bin_start", "server", "kind")
-            .agg(pl.col("count").cast(pl.Int64).sum())
-            .collect(),
-            queries.collect(),
+            traffic.filter(inside),
+            queries.filter(inside),
             name=host.name,
             hostnames=[host.name],
             addresses=list(host.addresses),

@@ -24,6 +24,10 @@ class Seen(Protocol):
     """What is matched: a :class:`~seismolog.detect.base.Raised` or an incident that was put together."""
 
     @property
+    def detector(self) -> str:
+        """Who saw it, or the first of them."""
+
+    @property
     def subjects(self) -> tuple[str, ...]:
         """Addresses, accounts, servers."""
 
@@ -65,8 +69,17 @@ def matches(seen: Seen, truth: Injected, slack: timedelta = SLACK) -> bool:
 
 
 def best(seen: Seen, truths: Sequence[Injected]) -> Injected | None:
-    """The truth that something is of: of several (a server has more than one a day) the one that begins nearest."""
+    """The truth that something is of: of several (a server has more than one a day) the one that begins nearest.
+
+    One of those that its detector may fire on, or that are there to lead it astray, goes before others. Where what is told
+    names clients, a truth of one of these clients goes before one of the server whose traffic it is (``1dns/MX/inside``):
+    who asks so much is not a part of the campus that asks for nothing.
+    """
     of = [t for t in truths if matches(seen, t)]
+    named = {s for s in seen.subjects if "/" not in s}
+    if len(named) < len(seen.subjects):
+        of = [t for t in of if named & set(t.subjects)] or of
+    of = [t for t in of if seen.detector in (*t.detectors, t.row)] or of
     return min(of, key=lambda t: abs(t.start - seen.start), default=None)
 
 

@@ -164,7 +164,7 @@ def summarize(results: Iterable[dict[str, Any]]) -> Summary:
         made.worlds += 1
         made.queries.append(int(result.get("queries", 0)))
         made.seconds.append(sum(result.get("detector_seconds", {}).values()))
-        made.clean.days += int(result["clean_days"])
+        made.clean.days += int(result["plan"]["clean"])
         for incident in result["clean"]:
             if incident["of"] is not None:
                 continue

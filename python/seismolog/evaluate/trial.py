@@ -120,7 +120,7 @@ def trial(
     Returns
     -------
     dict
-        ``seed``, ``day``, ``plan``, ``clean`` (incidents of the clean days), ``clean_days``, ``truths`` (each with what
+        ``seed``, ``day``, ``plan``, ``clean`` (incidents of the clean days), ``truths`` (each with what
         found it), ``incidents`` by strength, ``seconds``.
     """
     from seismolog.detect import registry
@@ -154,12 +154,12 @@ def trial(
         "free": world.parameters.is_free(number),
         "timezone": site.timezone,
         "clean": [],
-        "clean_days": plan.clean,
         "truths": [],
         "incidents": {},
         "seconds": seconds,
     }
-    _clean_days(result, world, number, plan, habits, past, baseline, site, settings, names, wanted, tell)
+    tried = _Tried(world, number, plan, site, settings, names, wanted, tell)
+    _clean_days(tried, result, habits, past, baseline)
     for variant in variants:
         tell(variant.name)
         cast = variant.planned
@@ -192,26 +192,33 @@ def _counted(day: campus.Day, wanted: Mapping[str, Sequence[str]], seconds: dict
     return counted
 
 
+@dataclass(frozen=True)
+class _Tried:
+    """A world on one of its days, and how it is looked at."""
+
+    world: campus.World
+    number: int
+    plan: Plan
+    site: Site
+    settings: Mapping[str, Settings]
+    names: Sequence[str]
+    wanted: Mapping[str, Sequence[str]]
+    tell: Callable[[str], None]
+
+
 def _clean_days(
+    tried: _Tried,
     result: dict[str, Any],
-    world: campus.World,
-    number: int,
-    plan: Plan,
     habits: Sequence[Planned],
     past: Sequence[Tables],
     baseline: Baseline,
-    site: Site,
-    settings: Mapping[str, Settings],
-    names: Sequence[str],
-    wanted: Mapping[str, Sequence[str]],
-    tell: Callable[[str], None],
 ) -> None:
     """Look at the clean days, each with what was learnt up to it, and put what they told into the result."""
-    seconds = result["seconds"]
+    seconds, plan, wanted = result["seconds"], tried.plan, tried.wanted
     before = list(past)
     for later in range(plan.clean):
-        tell(f"clean day {later + 1} of {plan.clean}")
-        day = world.day(number + later)
+        tried.tell(f"clean day {later + 1} of {plan.clean}")
+        day = tried.world.day(tried.number + later)
         truths = [h.truth(day) for h in habits]
         counted = _counted(incidents.put(habits, day), wanted, seconds)
         began = time.process_time()
@@ -219,10 +226,10 @@ def _clean_days(
             _joined(before, counted, wanted),
             day.start,
             day.start - timedelta(days=plan.history),
-            site,
-            settings,
+            tried.site,
+            tried.settings,
             baseline,
-            names,
+            tried.names,
         )
         seconds["clean"] = seconds.get("clean", 0.0) + time.process_time() - began
         if not later:
@@ -366,16 +373,27 @@ def _delays(
     found: dict[int, dict[str, float]] = {}
     for minute in range(step, 1440 + step, step):
         until = start + timedelta(minutes=min(minute, 1440))
-        part = {t: f.filter(pl.col("bin_start") < until) for t, f in tables.items()}
+        part = _closed(tables, until)
         raised = [r for _, r in _look(part, start, begin, site, settings, baseline, names, until).raised]
+        known = [truth for truth in truths if truth.start < until]
         for i, truth in enumerate(truths):
             if truth.kind != "positive" or truth.start >= until:
                 continue
             for one in raised:
-                if one.detector in truth.detectors and matches(one, truth):
+                if one.detector in truth.detectors and best(one, known) is truth:
                     mine = found.setdefault(i, {})
                     mine.setdefault(one.detector, (until - truth.start).total_seconds() / 60)
     return found
+
+
+def _closed(tables: Tables, until: datetime) -> Tables:
+    """The rows of bins that are over: what an hour's row holds is not known within the hour."""
+    from seismolog.detect.view import bin_length
+
+    return {
+        name: frame.filter(pl.col("bin_start") <= until - bin_length(TABLES[name].bin or "1m"))
+        for name, frame in tables.items()
+    }
 
 
 def _found(
