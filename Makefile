@@ -5,6 +5,9 @@ PYTHON ?= python3
 LOGS ?=
 # Where `make run` leaves the store and the report.
 OUT ?= out
+# Where `make install` puts the program, and the folder that gets a link to it.
+PREFIX ?= /opt/seismolog
+LINKS ?= /usr/local/bin
 # Seconds for each fuzz target: short in `make test`, long by hand (make fuzz FUZZ_SECONDS=3600).
 FUZZ_SECONDS ?= 60
 # Options for the benchmark suite, such as --scale 0.1 (make bench BENCH="--scale 0.1").
@@ -24,7 +27,7 @@ RUST_SOURCES := $(shell find rust -name '*.rs' -not -path '*/target/*' -not -pat
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build run test quick lint fmt rust-test python-test influxd fuzz fuzz-brief bench docs docs-check lock clean distclean
+.PHONY: help build install uninstall run test quick lint fmt rust-test python-test influxd fuzz fuzz-brief bench docs docs-check lock clean distclean
 
 help: ## list the verbs
 	@awk 'BEGIN { FS = ":.*## "; print "make <verb>, where verb is one of" } \
@@ -57,6 +60,23 @@ $(STAMPS)/extension: $(RUST_SOURCES) $(STAMPS)/runtime
 	@touch $@
 
 build: $(STAMPS)/extension ## build everything; leaves .venv/bin/seismolog
+
+# A service runs as a user of its own, who may not look into a checkout in somebody's home: hence a place of its own, with a
+# link where everybody finds it. Every file there may be read by all, whatever the umask.
+install: build ## install for services and all users, as root: PREFIX=/opt/seismolog, and a link in LINKS=/usr/local/bin
+	@rm -rf dist
+	PIP_QUIET=1 VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/maturin build --release --locked --quiet --out dist
+	umask 022 && $(PYTHON) -m venv "$(PREFIX)" \
+		&& "$(PREFIX)/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/runtime.txt \
+		&& "$(PREFIX)/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall dist/*.whl \
+		&& "$(PREFIX)/bin/python" -m compileall -q "$(PREFIX)/lib" \
+		&& mkdir -p "$(LINKS)" && ln -sfn "$(PREFIX)/bin/seismolog" "$(LINKS)/seismolog"
+	@"$(LINKS)/seismolog" --version
+
+uninstall: ## remove what `make install` has put there; logs, configuration and store stay
+	rm -f "$(LINKS)/seismolog"
+	@[ ! -e "$(PREFIX)" ] || [ -e "$(PREFIX)/bin/seismolog" ] || { echo "$(PREFIX) is no installation of seismolog" >&2; exit 1; }
+	rm -rf "$(PREFIX)"
 
 ## ---- use -----------------------------------------------------------------------------------------------------------
 

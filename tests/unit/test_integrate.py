@@ -7,7 +7,9 @@ import re
 import shutil
 import socket
 import subprocess
+import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,7 +19,7 @@ from seismolog.cli import main
 from seismolog.config import load
 from seismolog.errors import UsageError
 from seismolog.integrate import DEPLOYED, TARGETS, Machine, render
-from seismolog.integrate.machine import host_and_port, program_path, systemd_version
+from seismolog.integrate.machine import closed_to_others, host_and_port, program_path, systemd_version
 from seismolog.integrate.programs import EXACT, PREFIXES, SAMPLES
 from tests.lab.capture.daemons import UnavailableError, free_port, wait_for
 from tests.services.daemons import Rsyslogd, SyslogNg, available, find, rsyslog_module, unpack_syslog_ng
@@ -127,6 +129,25 @@ def test_a_way_that_serve_does_not_take_is_told() -> None:
         render("cron")
 
 
+def test_a_queue_that_promises_nothing_is_refused() -> None:
+    for via in ("relp", "tcp"):
+        with pytest.raises(UsageError, match="--queue none") as caught:
+            render("rsyslog", via=via, queue="none")
+        assert "--via omprog" in caught.value.render()
+    with pytest.raises(UsageError, match="one of memory, disk, none"):
+        render("rsyslog", queue="tape")
+    for target in ("syslog-ng", "systemd"):
+        with pytest.raises(UsageError, match="no meaning"):
+            render(target, queue="disk")
+
+
+def test_without_a_queue_each_line_is_confirmed_before_the_next() -> None:
+    rules = render("rsyslog", via="omprog", queue="none")
+    assert "pipe --confirm lines" in rules and 'confirmMessages="on"' in rules
+    assert "useTransactions" not in rules and "queue.filename" not in rules
+    assert "`seismolog integrate rsyslog --via omprog --queue none`" in rules
+
+
 def test_the_command_prints_or_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "site.toml").write_text("")
     config = ["--config", str(tmp_path / "site.toml"), "--program", "/opt/seismolog"]
@@ -141,6 +162,43 @@ def test_the_command_prints_or_writes(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "ExecStart=/opt/seismolog serve" in capsys.readouterr().out
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that everybody may enter, which pytest's own are not."""
+    with tempfile.TemporaryDirectory(prefix="seismolog-test-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_a_program_that_a_service_may_not_start_is_refused(
+    open_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, program = open_folder / "home", open_folder / "seismolog"
+    home.mkdir(mode=0o755)
+    python = home / "python"
+    python.write_text("")
+    program.write_text(f"#!{python}\n")
+    for file in (home, python, program):
+        file.chmod(0o755)
+    site = open_folder / "site.toml"
+    site.write_text("")
+    asked = ["integrate", "systemd", "--config", str(site), "--program", str(program)]
+    assert closed_to_others(str(program)) is None
+    assert main(asked) == 0
+    assert f"ExecStart={program} serve" in capsys.readouterr().out
+    home.chmod(0o700)
+    assert closed_to_others(str(program)) == home
+    assert main(asked) == 2
+    said = capsys.readouterr()
+    assert str(home) in said.err and "make install" in said.err and not said.out
+    home.chmod(0o755)
+    program.chmod(0o750)
+    link = open_folder / "link"
+    link.symlink_to(program)
+    assert closed_to_others(str(link)) == program
+    assert closed_to_others(str(open_folder / "absent")) is None
+
+
 def test_the_program_and_systemd_are_found() -> None:
     assert Path(program_path()).name == "seismolog"
     version = systemd_version()
@@ -151,10 +209,13 @@ def test_the_program_and_systemd_are_found() -> None:
 
 
 @pytest.mark.service
-@pytest.mark.parametrize("via", TARGETS["rsyslog"])
-def test_rsyslog_takes_it(tmp_path: Path, via: str) -> None:
+@pytest.mark.parametrize(
+    ("via", "queue"),
+    [*((via, queue) for via in TARGETS["rsyslog"] for queue in ("memory", "disk")), ("omprog", "none")],
+)
+def test_rsyslog_takes_it(tmp_path: Path, via: str, queue: str) -> None:
     available(lambda: rsyslog_module("omrelp", "rsyslog-relp"))
-    Rsyslogd(tmp_path, render("rsyslog", MACHINE, via)).check()
+    Rsyslogd(tmp_path, render("rsyslog", MACHINE, via, queue)).check()
 
 
 @pytest.mark.service

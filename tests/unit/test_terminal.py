@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 import runpy
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from seismolog.detect.incidents import Incident
 from seismolog.report.analysis import Analysis
 from seismolog.report.findings import find
+from seismolog.report.page import _findings
 from seismolog.report.terminal import print_models, print_summary
 
 SAMPLE = runpy.run_path(str(Path(__file__).parent / "report_evening.py"))
@@ -41,6 +44,33 @@ def test_it_says_what_was_read_counted_found_and_where(analysis: Analysis) -> No
     assert "Deferrals climbed on 1mx" in text
     assert text.rstrip().endswith("Report: report.html")
     assert any(spark in text for spark in "▃▄▅▆▇")
+
+
+def test_who_has_incidents_is_not_told_that_nothing_stands_out(analysis: Analysis) -> None:
+    start = datetime(2002, 7, 15, 18, tzinfo=UTC)
+    incident = Incident(
+        id="x",
+        detector="silence",
+        cause="dead forwarder",
+        severity="warning",
+        subjects=("133.95.10.27",),
+        server="1dns",
+        start=start,
+        end=None,
+        score=5.0,
+        threshold=3.0,
+        explanation="It asks no more.",
+        evidence={"silence": {"start": start.isoformat(), "end": None, "explanation": "It asks no more."}},
+        updated_at=start,
+    )
+    quiet = replace(analysis, findings=[], incidents=[])
+    for told, said in (
+        (quiet, True),
+        (replace(quiet, incidents=[incident]), False),
+        (replace(quiet, incidents=[replace(incident, suppressed="known")]), True),
+    ):
+        assert ("Nothing stands out." in summary(told)) is said
+        assert ("stands out against" in _findings(told)) is said
 
 
 def test_a_pipe_gets_no_escape_sequences(analysis: Analysis) -> None:

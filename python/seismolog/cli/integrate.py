@@ -15,6 +15,7 @@ def integrate(
     target: Literal["rsyslog", "syslog-ng", "systemd"],
     *,
     via: Literal["relp", "tcp", "omprog", "unix", "program"] | None = None,
+    queue: Literal["memory", "disk", "none"] | None = None,
     config: Path | None = None,
     program: Annotated[str | None, Parameter(name="--program")] = None,
     output: Annotated[str, Output] = "-",
@@ -28,6 +29,10 @@ def integrate(
     via
         How lines reach seismolog. rsyslog: relp (confirmed, the default), tcp, omprog (confirmed). syslog-ng: tcp
         (the default), unix, program.
+    queue
+        Where rsyslog keeps lines until seismolog has them: memory (the default; on disk while seismolog is away), disk
+        (survives `kill -9` of rsyslog; a thousand lines a second), none (with --via omprog: senders wait until a line is
+        on disk here).
     config
         The site's configuration: its [listen] says where to send.
     program
@@ -37,8 +42,16 @@ def integrate(
     """
     from seismolog.config import load
     from seismolog.integrate import Machine, render
+    from seismolog.integrate.machine import closed_to_others
 
-    text = render(target, Machine.here(load(config), program=program), via)
+    machine = Machine.here(load(config), program=program)
+    if target == "systemd" and (closed := closed_to_others(machine.program)) is not None:
+        raise UsageError(
+            f"the user that systemd runs it as may not enter {closed}, and so not start {machine.program}",
+            mend="in the checkout: `make install` (as root) puts it into /opt/seismolog, with a link in /usr/local/bin; "
+            "then run this again with that one (or name it with --program)",
+        )
+    text = render(target, machine, via, queue)
     if output == "-":
         print(text, end="")
         return 0

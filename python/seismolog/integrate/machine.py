@@ -6,8 +6,10 @@ have another meaning in one of the three syntaxes.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -90,6 +92,35 @@ def program_path() -> str:
     if beside.exists():
         return str(beside)
     return shutil.which("seismolog") or Machine.program
+
+
+def closed_to_others(program: str) -> Path | None:
+    """What a service's own user, who belongs to no group, may not use of a program; None where all is open to it.
+
+    That is a folder on the way to the program or to the interpreter that its first line names, or one of these files.
+    A program that is not there yet is taken as open.
+    """
+    path = Path(program)
+    wanted = [path]
+    try:
+        with path.open("rb") as file:
+            first = file.readline(256)
+    except OSError:
+        first = b""
+    if first.startswith(b"#!/"):
+        # A script is read by its interpreter.
+        wanted.append(Path(os.fsdecode(first[2:].split()[0])))
+    for start in wanted:
+        for end in dict.fromkeys((start, start.resolve())):
+            for part in (*reversed(end.parents), end):
+                try:
+                    mode = part.stat().st_mode
+                except OSError:
+                    break
+                needed = stat.S_IXOTH if stat.S_ISDIR(mode) else stat.S_IXOTH | stat.S_IROTH
+                if mode & needed != needed:
+                    return part.resolve()
+    return None
 
 
 def systemd_version() -> int | None:

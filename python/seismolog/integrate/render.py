@@ -31,7 +31,7 @@ DEPLOYED: dict[str, tuple[str, str | None]] = {
 }
 
 
-def render(target: str, machine: Machine = _PLAIN, via: str | None = None) -> str:
+def render(target: str, machine: Machine = _PLAIN, via: str | None = None, queue: str | None = None) -> str:
     """The file for a target.
 
     Parameters
@@ -42,6 +42,9 @@ def render(target: str, machine: Machine = _PLAIN, via: str | None = None) -> st
         What it is made for; a plain machine by default.
     via
         How lines reach seismolog; the target's first way by default.
+    queue
+        Where messages wait for seismolog, one of :data:`~seismolog.integrate.rsyslog.QUEUES`; rsyslog only, in
+        memory by default.
 
     Raises
     ------
@@ -50,9 +53,13 @@ def render(target: str, machine: Machine = _PLAIN, via: str | None = None) -> st
     """
     if target not in TARGETS:
         raise UsageError(f"nothing is known of {target!r}", expected=f"one of {', '.join(TARGETS)}")
+    if queue is not None and target != "rsyslog":
+        raise UsageError(f"--queue has no meaning for {target}", mend="leave it out")
     if target == "systemd":
         if via is not None:
             raise UsageError("--via has no meaning for systemd", mend="leave it out")
         return _systemd.systemd(machine)
     way = via or TARGETS[target][0]
-    return _rsyslog.rsyslog(machine, way) if target == "rsyslog" else _syslog_ng.syslog_ng(machine, way)
+    if target == "rsyslog":
+        return _rsyslog.rsyslog(machine, way, queue or _rsyslog.QUEUES[0])
+    return _syslog_ng.syslog_ng(machine, way)

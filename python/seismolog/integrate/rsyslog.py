@@ -15,6 +15,10 @@
   128 and batches of 1024 we saw 660 lines a second, with a window of 1024 it was 38,000 on the same machine.
 - A few seconds for what is under way when rsyslog ends; its default is 10 ms.
 
+The queue is in memory by default. On disk it survives what kills rsyslog, at about a thousand messages a second.
+Without one, for omprog only, rsyslog hands over a line at a time and takes its confirmation for its own: its senders wait
+until the line is on disk here. That holds where the input is bound to a ruleset without a queue as well.
+
 If the disk space of the queue is used up, what comes is dropped for seismolog only (``timeoutEnqueue="0"``); the
 other outputs of rsyslog go on.
 
@@ -33,9 +37,12 @@ from seismolog.errors import UsageError
 from seismolog.integrate.machine import Machine, host_and_port
 from seismolog.integrate.programs import EXACT, PREFIXES
 
-__all__ = ["VIAS", "rsyslog"]
+__all__ = ["QUEUES", "VIAS", "rsyslog"]
 
 VIAS = ("relp", "tcp", "omprog")
+
+#: Where messages wait for seismolog: in memory and past a mark on disk, all on disk, or with their sender.
+QUEUES = ("memory", "disk", "none")
 
 #: A traditional line with a full time: nothing waits for a confirmation, so it needs no id.
 _LINE = """\
@@ -69,6 +76,13 @@ _HEAD = {
 # confirmed once it is on disk.""",
 }
 
+_HEAD_NONE = """\
+# rsyslog -> `seismolog pipe`, started and restarted by rsyslog itself, without a queue: rsyslog has done with a line when
+# it is on disk in seismolog. For that to hold for its senders too, bind their input to a ruleset without a queue:
+#   input(type="imrelp" port="2514" ruleset="in")
+#   ruleset(name="in" queue.type="Direct") { ... }    # with the filter at the end of this file in it
+# Slow (every line is flushed before the next comes), and all that rsyslog does waits while seismolog is away."""
+
 
 def _words(names: tuple[str, ...]) -> str:
     lines: list[str] = []
@@ -81,25 +95,38 @@ def _words(names: tuple[str, ...]) -> str:
     return ",\n        ".join([*lines, line])
 
 
-def rsyslog(machine: Machine, via: str = "relp") -> str:
+def rsyslog(machine: Machine, via: str = "relp", queue: str = "memory") -> str:
     """The file for /etc/rsyslog.d.
 
     Raises
     ------
     UsageError
-        `via` is none of :data:`VIAS`, or ``serve`` does not listen there.
+        `via` is none of :data:`VIAS`, `queue` none of :data:`QUEUES` or none for that way, or ``serve`` does not
+        listen there.
     """
     if via not in VIAS:
         raise UsageError(
             f"--via: rsyslog cannot reach seismolog by {via!r}", expected=f"one of {', '.join(VIAS)}"
         )
-    module, action = {"relp": _relp, "tcp": _tcp, "omprog": _omprog}[via](machine)
+    if queue not in QUEUES:
+        raise UsageError(f"--queue: there is no {queue!r}", expected=f"one of {', '.join(QUEUES)}")
+    if queue == "none" and via != "omprog":
+        raise UsageError(
+            f"--queue none: by {via} rsyslog loses what is under way when it is killed, so that it would promise nothing",
+            mend="add --via omprog, or choose --queue disk",
+        )
+    module, action = {
+        "relp": _relp,
+        "tcp": _tcp,
+        "omprog": _omprog if queue != "none" else _omprog_by_line,
+    }[via](machine)
+    option = "" if queue == QUEUES[0] else f" --queue {queue}"
     return f"""\
-{_HEAD[via]}
+{_HEAD[via] if queue != "none" else _HEAD_NONE}
 #
 # Put it into /etc/rsyslog.d/10-seismolog.conf, then:
 #   rsyslogd -N1 && systemctl restart rsyslog
-# Made by `seismolog integrate rsyslog --via {via}`.
+# Made by `seismolog integrate rsyslog --via {via}{option}`.
 
 {module}
 template(name="seismolog" type="list") {{
@@ -111,12 +138,7 @@ ruleset(name="seismolog") {{
 {action}
         template="seismolog"
         action.resumeRetryCount="-1" action.resumeInterval="2"
-        # A queue of its own: in memory, and on disk while seismolog is away.
-        queue.type="LinkedList" queue.size="100000" queue.dequeueBatchSize="1024"
-        queue.filename="seismolog{"" if via == "relp" else "-" + via}" queue.maxDiskSpace="512m" queue.maxFileSize="16m"
-        queue.checkpointInterval="1000" queue.saveOnShutdown="on" queue.timeoutEnqueue="0"
-        # Time for what is under way when rsyslog ends.
-        queue.timeoutShutdown="3000" queue.timeoutActionCompletion="10000"
+{_queue(via, queue)}
     )
 }}
 
@@ -128,6 +150,27 @@ if ($programname == [
     call seismolog
 }}
 """
+
+
+def _queue(via: str, queue: str) -> str:
+    if queue == "none":
+        return '        queue.type="Direct"'
+    if queue == "disk":
+        kind = """\
+        # A queue of its own, on disk: killing rsyslog leaves it there (a power cut too, with syncQueueFiles="on").
+        queue.type="Disk" queue.dequeueBatchSize="1024\""""
+        checkpoint = 1
+    else:
+        kind = """\
+        # A queue of its own: in memory, and on disk while seismolog is away.
+        queue.type="LinkedList" queue.size="100000" queue.dequeueBatchSize="1024\""""
+        checkpoint = 1000
+    return f"""\
+{kind}
+        queue.filename="seismolog{"" if via == "relp" else "-" + via}" queue.maxDiskSpace="512m" queue.maxFileSize="16m"
+        queue.checkpointInterval="{checkpoint}" queue.saveOnShutdown="on" queue.timeoutEnqueue="0"
+        # Time for what is under way when rsyslog ends.
+        queue.timeoutShutdown="3000" queue.timeoutActionCompletion="10000\""""
 
 
 def _set(via: str) -> str:
@@ -173,11 +216,21 @@ def _tcp(machine: Machine) -> tuple[str, str]:
 
 
 def _omprog(machine: Machine) -> tuple[str, str]:
-    binary = f"{machine.program} pipe --confirm transactions --config {machine.config}"
+    # Long enough to commit what has closed.
+    return _pipe(machine, "transactions", ' useTransactions="on"', 40_000)
+
+
+def _omprog_by_line(machine: Machine) -> tuple[str, str]:
+    # What was confirmed is on disk already. Without a queue rsyslog 8.2302 waits all of this time when it ends.
+    return _pipe(machine, "lines", "", 5_000)
+
+
+def _pipe(machine: Machine, confirm: str, transactions: str, close: int) -> tuple[str, str]:
+    binary = f"{machine.program} pipe --confirm {confirm} --config {machine.config}"
     return (
         'module(load="omprog")\n',
         f"""\
         type="omprog" binary="{binary}"
-        confirmMessages="on" confirmTimeout="10000" useTransactions="on"
-        closeTimeout="40000" killUnresponsive="on" output="/var/log/seismolog-pipe.log\"""",
+        confirmMessages="on" confirmTimeout="10000"{transactions}
+        closeTimeout="{close}" killUnresponsive="on" output="/var/log/seismolog-pipe.log\"""",
     )

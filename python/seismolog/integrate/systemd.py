@@ -88,6 +88,8 @@ RemoveIPC=yes
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources
+# The counting thread gives way to others ([live] nice).
+SystemCallFilter=setpriority
 SystemCallErrorNumber=EPERM
 
 [Install]

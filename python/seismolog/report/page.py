@@ -234,6 +234,8 @@ def _plural(count: int, one: str, many: str | None = None) -> str:
 
 
 def _findings(analysis: Analysis) -> str:
+    if not analysis.findings and any(i.suppressed is None for i in analysis.incidents):
+        return '<p>Beside the <a href="#incidents">incidents</a> nothing in this record stands out.</p>'
     if not analysis.findings:
         return "<p>Nothing in this record stands out against the rest of it. The curves below show what it is made of.</p>"
     items = ""

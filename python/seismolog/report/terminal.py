@@ -237,10 +237,12 @@ def _incidents(console: Console, analysis: Analysis) -> None:
 
 
 def _findings(console: Console, analysis: Analysis) -> None:
-    console.print()
     if not analysis.findings:
-        console.print("Nothing stands out.")
+        if all(incident.suppressed is not None for incident in analysis.incidents):
+            console.print()
+            console.print("Nothing stands out.")
         return
+    console.print()
     for finding in analysis.findings[:MAX_FINDINGS]:
         console.print(
             Text.assemble(
