@@ -9,7 +9,7 @@ set -u
 
 goal=${1:-build}
 python=${2:-python3}
-rust_wanted=1.88
+rust_wanted=1.89
 missing=0
 
 if command -v apt-get >/dev/null 2>&1; then

@@ -1,7 +1,7 @@
 //! Looking at 64 bytes at once.
 //!
-//! The hot loops are generic over [`Wide`]: what every x86-64 processor has ([`Narrow`]), and AVX2 where the
-//! processor has it ([`Avx2`]), chosen once a block of lines. Both give the same answers.
+//! The hot loops are generic over [`Wide`]: what every x86-64 processor has ([`Narrow`]), and AVX2 or AVX-512 where
+//! the processor has them ([`Avx2`], [`Avx512`]), chosen once a block of lines. All give the same answers.
 
 /// Positions of bytes in a window.
 pub trait Wide: Copy {
@@ -210,6 +210,79 @@ impl Wide for Avx2 {
     }
 }
 
+/// AVX-512 with byte instructions, which give the bits of 64 bytes at once. Made by [`Avx512::detect`] only, so that
+/// whoever holds one may use it.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+pub struct Avx512(());
+
+#[cfg(target_arch = "x86_64")]
+impl Avx512 {
+    /// AVX-512 on bytes with the bit instructions that came with AVX2, if the processor has them.
+    #[inline]
+    #[must_use]
+    pub fn detect() -> Option<Avx512> {
+        let has = std::arch::is_x86_feature_detected!("avx512bw")
+            && std::arch::is_x86_feature_detected!("avx512vl")
+            && Avx2::detect().is_some();
+        has.then_some(Avx512(()))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Wide for Avx512 {
+    const CHEAP: bool = true;
+
+    #[inline(always)]
+    fn of_class(self, window: &[u8; 64], class: &Class) -> u64 {
+        use std::arch::x86_64::{
+            _mm_loadu_si128, _mm512_and_si512, _mm512_broadcast_i32x4, _mm512_loadu_si512, _mm512_set1_epi8,
+            _mm512_shuffle_epi8, _mm512_srli_epi16, _mm512_test_epi8_mask,
+        };
+        // SAFETY: an `Avx512` exists only where the processor has its instructions; the loads are unaligned and lie
+        // within the 64 and the 16 bytes.
+        unsafe {
+            let low = _mm512_broadcast_i32x4(_mm_loadu_si128(class.low.as_ptr().cast()));
+            let high = _mm512_broadcast_i32x4(_mm_loadu_si128(class.high.as_ptr().cast()));
+            let text = _mm512_loadu_si512(window.as_ptr().cast());
+            // A byte above 127 looks up nothing.
+            let lows = _mm512_shuffle_epi8(low, text);
+            let uppers = _mm512_and_si512(_mm512_srli_epi16::<4>(text), _mm512_set1_epi8(15));
+            _mm512_test_epi8_mask(lows, _mm512_shuffle_epi8(high, uppers))
+        }
+    }
+
+    #[inline(always)]
+    fn common(self, one: &[u8; 64], other: &[u8; 64]) -> u64 {
+        use std::arch::x86_64::{_mm512_cmpeq_epi8_mask, _mm512_loadu_si512};
+        // SAFETY: an `Avx512` exists only where the processor has its instructions; the loads are unaligned and lie
+        // within the 64 bytes.
+        unsafe {
+            _mm512_cmpeq_epi8_mask(
+                _mm512_loadu_si512(one.as_ptr().cast()),
+                _mm512_loadu_si512(other.as_ptr().cast()),
+            )
+        }
+    }
+
+    #[inline(always)]
+    fn positions<const N: usize>(self, window: &[u8; 64], bytes: [u8; N]) -> [u64; N] {
+        use std::arch::x86_64::{_mm512_cmpeq_epi8_mask, _mm512_loadu_si512, _mm512_set1_epi8};
+        // SAFETY: an `Avx512` exists only where the processor has its instructions; the load is unaligned and lies
+        // within the 64 bytes.
+        unsafe {
+            let text = _mm512_loadu_si512(window.as_ptr().cast());
+            let mut found = [0; N];
+            let mut i = 0;
+            while i < N {
+                found[i] = _mm512_cmpeq_epi8_mask(text, _mm512_set1_epi8(bytes[i] as i8));
+                i += 1;
+            }
+            found
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,13 +290,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn both_ways_agree_with_the_definition(window in proptest::collection::vec(b'a'..b'e', 64), byte in b'a'..b'f') {
+        fn all_ways_agree_with_the_definition(window in proptest::collection::vec(b'a'..b'e', 64), byte in b'a'..b'f') {
             let window: &[u8; 64] = window.as_slice().try_into().expect("64 bytes");
             let expected = window.iter().enumerate().fold(0, |bits, (i, &b)| bits | (u64::from(b == byte) << i));
             prop_assert_eq!(Narrow.positions(window, [byte, b'z']), [expected, 0]);
             #[cfg(target_arch = "x86_64")]
             if let Some(avx2) = Avx2::detect() {
                 prop_assert_eq!(avx2.positions(window, [byte, b'z']), [expected, 0]);
+            }
+            #[cfg(target_arch = "x86_64")]
+            if let Some(avx512) = Avx512::detect() {
+                prop_assert_eq!(avx512.positions(window, [byte, b'z']), [expected, 0]);
             }
         }
 
@@ -248,6 +325,11 @@ mod tests {
             if let Some(avx2) = Avx2::detect() {
                 prop_assert_eq!(avx2.of_class(one, &class), Narrow.of_class(one, &class));
                 prop_assert_eq!(avx2.common(one, &other), Narrow.common(one, &other));
+            }
+            #[cfg(target_arch = "x86_64")]
+            if let Some(avx512) = Avx512::detect() {
+                prop_assert_eq!(avx512.of_class(one, &class), Narrow.of_class(one, &class));
+                prop_assert_eq!(avx512.common(one, &other), Narrow.common(one, &other));
             }
         }
     }

@@ -15,7 +15,7 @@ use crate::event::{Event, Kind, Memory as Relation, QueryType, Verdict};
 use crate::syslog::header::{self, Clock, Header, Scratch};
 use crate::syslog::repeat;
 #[cfg(target_arch = "x86_64")]
-use crate::wide::Avx2;
+use crate::wide::{Avx2, Avx512};
 use crate::wide::{Narrow, Wide};
 
 use super::bins::{BinKey, OpenBin, Pool, Recent};
@@ -267,6 +267,12 @@ impl Worker {
     /// Reads complete lines (the last may lack its end).
     pub fn lines(&mut self, block: &[u8]) {
         #[cfg(target_arch = "x86_64")]
+        if let Some(wide) = Avx512::detect() {
+            // SAFETY: the processor has what the function is compiled for.
+            unsafe { self.lines_avx512(wide, block) };
+            return;
+        }
+        #[cfg(target_arch = "x86_64")]
         if let Some(wide) = Avx2::detect() {
             // SAFETY: the processor has what the function is compiled for.
             unsafe { self.lines_avx2(wide, block) };
@@ -278,6 +284,12 @@ impl Worker {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,bmi1,bmi2")]
     fn lines_avx2(&mut self, wide: Avx2, block: &[u8]) {
+        self.lines_with(wide, block);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512bw,avx512vl,avx2,bmi1,bmi2")]
+    fn lines_avx512(&mut self, wide: Avx512, block: &[u8]) {
         self.lines_with(wide, block);
     }
 

@@ -89,7 +89,7 @@ mod tests {
     use crate::dialect::Dialect;
     use crate::event::Verdict;
     #[cfg(target_arch = "x86_64")]
-    use crate::wide::Avx2;
+    use crate::wide::{Avx2, Avx512};
     use crate::wide::{Class, Narrow};
 
     /// Program, pid and message of every line of the golden cases of the mail dialects, and of usual lines.
@@ -135,12 +135,12 @@ mod tests {
         };
         let narrow = told(dialect.quick(Narrow, program, pid, block, from, end));
         #[cfg(target_arch = "x86_64")]
-        if let Some(wide) = Avx2::detect() {
-            assert_eq!(
-                told(dialect.quick(wide, program, pid, block, from, end)),
-                narrow,
-                "{message:?}"
-            );
+        {
+            let avx2 = Avx2::detect().map(|wide| told(dialect.quick(wide, program, pid, block, from, end)));
+            let avx512 =
+                Avx512::detect().map(|wide| told(dialect.quick(wide, program, pid, block, from, end)));
+            assert_eq!(avx2.unwrap_or(narrow), narrow, "{message:?}");
+            assert_eq!(avx512.unwrap_or(narrow), narrow, "{message:?}");
         }
         narrow
     }
