@@ -63,6 +63,10 @@ class Scan:
         `traffic`: bin_start, server, kind, query_type, side, count, recipients, distinct_clients, client_entropy,
         distinct_names, name_entropy, top_name_share, client_state, name_state, source.
 
+        `edges`, with `edges`, without rows otherwise: halves of events near the ends of each source that the files
+        around it decide: id, bin_start, server and, null of a cancel, kind, client, side, client_hash, network_hash,
+        recipients, account, account_part (a column of `account_activity`); source.
+
         With `details`, without rows otherwise, and one row for each source and key:
 
         `account_activity` (1 h): bin_start, server, account, logins, failures, authenticated_sends, distinct_clients,
@@ -102,6 +106,7 @@ def scan(
     names: bool = True,
     state: bool = False,
     details: bool = False,
+    edges: bool = False,
     public_suffixes: str | None = None,
     timezone: str | None = None,
     server_timezones: Mapping[str, str] = ...,

@@ -396,7 +396,7 @@ def test_source_entries_survive_the_round_trip(store: Store) -> None:
     assert [(c.server, c.kind, c.first, c.last, c.events) for c in read.coverage] == [
         ("1dns", "dns_query", minute(0), minute(1), 4)
     ]
-    assert store.journal.edges() == {"one": b"\x00open"}
+    assert store.journal.edges(["one", "another"]) == {"one": b"\x00open"}
 
 
 def test_meeting_stretches_are_where_sources_share_server_kind_and_bin() -> None:

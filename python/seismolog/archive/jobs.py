@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 import polars as pl
 
+from seismolog.archive import edges
 from seismolog.archive.batches import Pace, batches
 from seismolog.archive.discover import STDIN, Found, PassedOver, discover
 from seismolog.archive.scanning import (
@@ -114,22 +115,33 @@ def count(
     found = discover(paths, options.skip)
     planned = plan_files(found.files, (), scanner)
     table = "client_traffic" if "client" in by else "traffic"
-    want = {"clients": "client" in by, "query_types": "qtype" in by, "names": False, "digest": False}
+    want = {
+        "clients": "client" in by,
+        "query_types": "qtype" in by,
+        "names": False,
+        "edges": True,
+        "digest": False,
+    }
     parts: list[pl.DataFrame] = []
+    halves: list[pl.DataFrame] = []
     reports: list[Mapping[str, Any]] = []
     todo = _paths_to_scan(planned)
     tell = _Telling(progress, todo)
 
-    def chosen(scanned: Scanned) -> tuple[pl.DataFrame, int]:
-        frame = plain_frames(_Unsplit(scanned), scanner.KINDS, (table,))[table]
-        rows = frame.height
+    def within(frame: pl.DataFrame) -> pl.DataFrame:
         if since is not None:
             frame = frame.filter(pl.col("bin_start") >= since)
         if until is not None:
             frame = frame.filter(pl.col("bin_start") < until)
         if servers:
             frame = frame.filter(pl.col("server").is_in(list(servers)))
-        return counts(frame, by, bin), rows
+        return counts(frame, by, bin)
+
+    def chosen(scanned: Scanned) -> tuple[pl.DataFrame, int]:
+        frame = plain_frames(_Unsplit(scanned), scanner.KINDS, (table,))[table]
+        for part in edges.by_source(scanned, scanner.KINDS).values():
+            halves.append(part.with_columns(pl.lit(len(halves), dtype=pl.UInt32).alias(SOURCE)))
+        return within(frame), frame.height
 
     pace = Pace(options)
     for batch in batches(todo, planned, pace):
@@ -138,6 +150,8 @@ def count(
         pace.made(sum(int(r["bytes"]) for r in scanned), rows)
         parts += taken
         reports += scanned
+    if len(halves) > 1 and not (back := edges.pairs(pl.concat(halves))).is_empty():
+        parts.append(within(edges.frames(back)[table].with_columns(query_type=pl.lit(None, dtype=pl.String))))
     summary = _summary(reports, options.timezone, options.year)
     return Counted(
         table=_add_up(parts, by, bin),
@@ -206,7 +220,8 @@ def _add_up(parts: list[pl.DataFrame], by: Sequence[str], bin: timedelta | Liter
     together = pl.concat(parts)
     if not keys:
         return together.sum()
-    return together.group_by(keys).agg(pl.col("count").sum()).sort(keys, nulls_last=True)
+    summed = together.group_by(keys).agg(pl.col("count").sum())
+    return summed.filter(pl.col("count") != 0).sort(keys, nulls_last=True)
 
 
 def analyze_into_store(
@@ -296,7 +311,9 @@ class _Run:
         while True:
             stream = path in self.planned.streams
             identity = None if stream else self.planned.identities.get(absolute(path))
-            with Stretches(self.store, identity, self._frames, self._entries) as stretches:
+            with Stretches(
+                self.store, identity, self._frames, self._entries, self.scanner.KINDS
+            ) as stretches:
                 last = self._scan(
                     [path],
                     stretch=self.options.batch_size,
@@ -327,6 +344,7 @@ class _Run:
                 names=True,
                 state=True,
                 details=True,
+                edges=True,
                 public_suffixes=public_suffixes(),
                 digest=True,
                 progress=self.progress,
@@ -343,12 +361,20 @@ class _Run:
     def _write(self, scanned: Scanned) -> tuple[list[dict[str, Any]], list[str]]:
         ended: list[str] = []
         with self.store.writer() as writer:
-            entries = self._entries(scanned.sources)
-            _write(writer, self._frames(scanned), entries, self.done)
+            halves = edges.by_source(scanned, self.scanner.KINDS)
+            packed = {i: edges.pack(frame) for i, frame in halves.items()}
+            entries = [
+                replace(entry, edges=packed.get(i)) for i, entry in enumerate(self._entries(scanned.sources))
+            ]
+            written = _write(writer, self._frames(scanned), entries, self.done)
             for entry in entries:
                 for old in _ended(entry, self.planned, self.known):
                     writer.replaces(old, entry.source)
                     ended.append(old)
+            fresh = {entry.source: entry.edges for entry in written if entry.edges is not None}
+            logs = {*ended, *(entry.source for entry in entries)}
+            ending = {source for source, entry in self.store.sources().items() if entry.whole in logs}
+            edges.settle(writer, self.store, fresh, ending)
             writer.commit()
         self.done |= {e.source for e in entries}
         return list(scanned.sources), ended
@@ -377,8 +403,8 @@ def _note_new_names(store: Store, planned: PlannedFiles, known: Mapping[str, Sou
 
 def _write(
     writer: SourceWriter, frames: dict[str, pl.DataFrame], entries: list[SourceEntry], done: set[str]
-) -> None:
-    """Hand the rows to the writer, each source once: a pipe can repeat what a file said."""
+) -> list[SourceEntry]:
+    """Hand the rows to the writer, each source once: a pipe can repeat what a file said. The entries written."""
     keep: list[int] = []
     seen = set(done)
     for i, entry in enumerate(entries):
@@ -393,7 +419,9 @@ def _write(
             )
             for name, frame in frames.items()
         }
-    writer.add(frames, [entries[i] for i in keep])
+    written = [entries[i] for i in keep]
+    writer.add(frames, written)
+    return written
 
 
 def _entries(
@@ -431,7 +459,6 @@ def _entries(
                 timezone_guessed=bool(report.get("timezone_guessed")),
                 error=None if error is None else dict(error),
                 fingerprint=fingerprint,
-                edges=report.get("edges"),
             )
         )
     return entries

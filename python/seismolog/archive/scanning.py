@@ -38,6 +38,7 @@ __all__ = [
     "Summary",
     "core",
     "detail_frames",
+    "named",
     "plain_frames",
     "public_suffixes",
 ]
@@ -181,8 +182,8 @@ class ScanOptions:
     def fingerprint(self, version: str) -> str:
         """Stands for everything that changes what is counted; the number of threads does not."""
         deciding = {k: v for k, v in self.arguments().items() if k != "threads"}
-        # A store that an earlier version filled without these tables is to get them.
-        text = json.dumps([version, DETAIL_TABLES, deciding], sort_keys=True)
+        # A store that an earlier version filled without these tables, or without edges, is to get them.
+        text = json.dumps([version, DETAIL_TABLES, "edges", deciding], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -208,7 +209,7 @@ class Summary:
             getattr(self, name).update(report.get(name) or {})
 
 
-def _names(codes: pl.Series, names: Sequence[str]) -> pl.Series:
+def named(codes: pl.Series, names: Sequence[str]) -> pl.Series:
     """Names for positions, as an Enum: that is the positions themselves, in a fourth of the space of strings."""
     if not codes.dtype.is_integer():
         return codes
@@ -236,7 +237,7 @@ def plain_frames(
         if not split.is_empty():
             frame = _join_split(frame, name, split, merger)
         frames[name] = frame.with_columns(
-            _names(frame["server"], scanned.servers), _names(frame["kind"], kinds)
+            named(frame["server"], scanned.servers), named(frame["kind"], kinds)
         )
     return frames
 
@@ -253,7 +254,7 @@ def detail_frames(scanned: Scanned) -> dict[str, pl.DataFrame]:
     """
     frames = {name: pl.DataFrame(scanned.table(name)) for name in DETAIL_TABLES}
     return {
-        name: frame.with_columns(_names(frame["server"], scanned.servers))
+        name: frame.with_columns(named(frame["server"], scanned.servers))
         for name, frame in frames.items()
         if not frame.is_empty()
     }

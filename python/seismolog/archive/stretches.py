@@ -7,7 +7,9 @@ halves of a log that was cut (:mod:`seismolog.store.snapshot`). All of them beco
 A log that turns out to be of one stretch is counted as any other. The name of a long log's source is made before its content
 is known: of its head, size, time and path, or at random for a pipe. Which log it is, is told by the content in its entry.
 
-Limits: as between two files, what a line says of the one before it does not reach over a cut.
+What a line takes back of another stretch is settled as between files (:mod:`seismolog.archive.edges`).
+
+Limits: as between two files, a "last message repeated" at the head of a stretch is of nothing.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from typing import Any, Self
 
 import polars as pl
 
+from seismolog.archive import edges
 from seismolog.archive.scanning import Scanned
 from seismolog.errors import UsageError
 from seismolog.store import Store
@@ -46,10 +49,20 @@ class Stretches:
         What is known of the file before it is counted, None of a pipe.
     frames, entries
         What makes frames of a scan, and entries of its reports.
+    kinds
+        Names of the core's kinds.
     """
 
-    def __init__(self, store: Store, identity: FileIdentity | None, frames: Frames, entries: Entries) -> None:
-        self._store, self._frames, self._entries = store, frames, entries
+    def __init__(
+        self,
+        store: Store,
+        identity: FileIdentity | None,
+        frames: Frames,
+        entries: Entries,
+        kinds: Sequence[str],
+    ) -> None:
+        self._store, self._frames, self._entries, self._kinds = store, frames, entries, kinds
+        self._edges: dict[str, bytes] = {}
         self._name = _name(identity)
         self._stack = ExitStack()
         self._writer: SourceWriter | None = None
@@ -73,8 +86,12 @@ class Stretches:
         """Write the rows of a stretch."""
         if self._writer is None:
             self._writer = self._stack.enter_context(self._store.writer())
+        name = part_of(self._name, self._parts)
+        halves = edges.by_source(scanned, self._kinds).get(0)
+        if halves is not None:
+            self._edges[name] = edges.pack(halves)
         entry = SourceEntry(
-            source=part_of(self._name, self._parts), generation=0, servers=tuple(scanned.servers)
+            source=name, generation=0, servers=tuple(scanned.servers), edges=self._edges.get(name)
         )
         self._writer.add(self._frames(scanned), [entry])
         self._reports += scanned.sources
@@ -114,8 +131,14 @@ class Stretches:
         self._writer.complete(entry)
         for old in ended:
             self._writer.replaces(old, self._name)
+        edges.settle(self._writer, self._store, self._edges, self._ending(ended))
         self._writer.commit()
         return report, entry, ended
+
+    def _ending(self, ended: Iterable[str]) -> set[str]:
+        """All sources that end with this writing: those named, and what was written of this log before."""
+        logs = {self._name, *ended}
+        return {source for source, entry in self._store.sources().items() if entry.whole in logs}
 
 
 def right_year(path: str, last: Scanned, *, again: bool) -> int | None:

@@ -18,7 +18,7 @@ its edges, which is read only when asked for).
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -165,14 +165,19 @@ class Journal:
         """The entries whose rows are visible."""
         return {s: e for s, e in self.entries().items() if e.state == "current"}
 
-    def edges(self) -> dict[str, Blob]:
-        """The open state at the edges of every current source."""
+    def edges(self, sources: Collection[str]) -> dict[str, Blob]:
+        """What the files around each of these sources decide (:mod:`seismolog.archive.edges`), where there is any."""
         current = self.current()
+        wanted = sorted(s for s in sources if s in current)
+        if not wanted:
+            return {}
         frame = (
-            self.files.scan(self.files.files()).select("source", "revision", "generation", "edges").collect()
+            self.files.scan(self.files.files())
+            .filter(pl.col("source").is_in(wanted))
+            .select("source", "revision", "generation", "edges")
+            .collect()
         )
-        rows = fold(frame).iter_rows(named=True)
-        return {r["source"]: r["edges"] for r in rows if r["source"] in current and r["edges"]}
+        return {r["source"]: r["edges"] for r in fold(frame).iter_rows(named=True) if r["edges"]}
 
     @property
     def version(self) -> int:

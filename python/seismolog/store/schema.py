@@ -508,7 +508,12 @@ _TABLES = (
             Column("error", pl.String(), "value", "JSON: where reading ended early and why"),
             Column("fingerprint", pl.String(), "value", "hash of the options that it was counted under"),
             Column("coverage", pl.String(), "value", "JSON: [server, kind, first bin, last bin, events]"),
-            Column("edges", pl.Binary(), "value", "open state at both ends, for the core to join"),
+            Column(
+                "edges",
+                pl.Binary(),
+                "value",
+                "halves of events at both ends, which the files around it decide (Arrow IPC)",
+            ),
             Column(
                 "live_revision",
                 pl.Int64(),

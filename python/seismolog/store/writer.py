@@ -147,6 +147,7 @@ class SourceWriter:
                 revision=held.revision,
                 state=held.state,
                 coverage=held.coverage,
+                edges=held.edges,
             )
             if held.source == entry.source
             else held

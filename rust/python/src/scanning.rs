@@ -31,7 +31,7 @@ pub struct Scan {
 /// handed to `take`, and the last is returned.
 #[pyfunction]
 #[pyo3(signature = (
-    paths, *, threads = 0, clients = true, query_types = true, names = true, state = false, details = false, public_suffixes = None, timezone = None,
+    paths, *, threads = 0, clients = true, query_types = true, names = true, state = false, details = false, edges = false, public_suffixes = None, timezone = None,
     server_timezones = BTreeMap::new(), server_names = BTreeMap::new(), default_server = "unknown", year = None,
     inside = Vec::new(), reinjection = Vec::new(), client_prefix_v6 = 128, digest = false,
     limits = BTreeMap::new(), progress = None, stretch = 0, stretch_rows = u64::MAX, take = None,
@@ -50,6 +50,7 @@ pub fn scan(
     names: bool,
     state: bool,
     details: bool,
+    edges: bool,
     public_suffixes: Option<&str>,
     timezone: Option<&str>,
     server_timezones: BTreeMap<String, String>,
@@ -81,6 +82,7 @@ pub fn scan(
     site.count.names = names;
     site.count.state = state;
     site.count.details = details;
+    site.count.edges = edges;
     if let (true, Some(list)) = (details, public_suffixes) {
         site.count.suffixes = Arc::new(Suffixes::parse(list));
     }
@@ -198,12 +200,13 @@ impl Scan {
         match name {
             "client_traffic" => table(&self.scanned.client_traffic.0, &self.scanned.client_traffic.1),
             "traffic" => table(&self.scanned.traffic.0, &self.scanned.traffic.1),
+            "edges" => table(&self.scanned.edges.0, &self.scanned.edges.1),
             _ => match self.scanned.details.get(name) {
                 Some((schema, batches)) => table(schema, batches),
                 None => {
                     let known: Vec<&str> = self.scanned.details.keys().copied().collect();
                     Err(UsageError::new_err(format!(
-                        "no table {name:?}; expected client_traffic, traffic, {}",
+                        "no table {name:?}; expected client_traffic, traffic, edges, {}",
                         known.join(", ")
                     )))
                 }

@@ -5,8 +5,10 @@
 //! meet as the halves of a log that was cut do: rows of the minute and the hour at a cut are in both, and are added
 //! together by whoever reads them. Years pass on from one stretch to the next.
 //!
-//! Limits: as over two files, what a line says of the one before it does not reach over a cut: a repetition at the
-//! head of a stretch is of nothing, and halves of one event are two. The year of the first line is taken when the
+//! What a line takes back of another stretch is told as halves near the ends of each ([`super::edges`]), which whoever
+//! adds the tables settles.
+//!
+//! Limits: as over two files, a repetition at the head of a stretch is of nothing. The year of the first line is taken when the
 //! first stretch is done; should a later one show that it cannot be (a log of more than a year), the end says which
 //! it is, and the log has to be counted again with that year.
 

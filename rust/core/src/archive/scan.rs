@@ -27,6 +27,7 @@ use crate::syslog::time::Zone;
 
 use super::blocks::{self, Block, Part};
 use super::digest::{Digest, Running, digest};
+use super::edges;
 use super::source::{Compression, Source};
 use super::years;
 
@@ -95,6 +96,8 @@ pub struct Scanned {
     pub traffic: (SchemaRef, Vec<RecordBatch>),
     /// The tables of details by name; without rows where they were not asked for. A source has one row a key.
     pub details: BTreeMap<&'static str, (SchemaRef, Vec<RecordBatch>)>,
+    /// Schema and batches of the halves of events near the ends of each source, if they were asked for.
+    pub edges: (SchemaRef, Vec<RecordBatch>),
     /// Bins (start in seconds, server) whose rows come from more than one place: several files, a
     /// repeated hour, lines later than an hour. Rows of one key must be added together there.
     pub split_bins: Vec<(i64, u32)>,
@@ -489,6 +492,7 @@ pub(super) fn tables(
     let mut seen = HashSet::new();
     let mut tasks: Vec<(usize, ClientColumns, Option<Interner>)> = Vec::new();
     let mut resolvers = Vec::with_capacity(files.len());
+    let mut halves = Vec::new();
     let mut details: BTreeMap<&'static str, (SchemaRef, Vec<RecordBatch>)> = detail::TABLES
         .into_iter()
         .zip(detail::schemas().map(|schema| (schema, Vec::new())))
@@ -516,6 +520,10 @@ pub(super) fn tables(
             }
         }
         seen.extend(mine);
+        if options.count.edges {
+            let batch = edges::batch(&file.worker, i as u32, |key| resolver.place(key))?;
+            halves.extend((batch.num_rows() > 0).then_some(batch));
+        }
         if let Some(found) = file.worker.take_detail() {
             let (batches, shed) = found.tables(&file.worker.clients, i as u32, |key| resolver.place(key))?;
             for (name, n) in shed {
@@ -554,6 +562,7 @@ pub(super) fn tables(
         client_traffic: (table::client_schema(&options.count, wide), clients),
         traffic: (table::traffic_schema(&options.count), traffic),
         details,
+        edges: (edges::schema(), halves),
         split_bins: split,
     })
 }

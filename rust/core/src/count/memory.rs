@@ -5,9 +5,15 @@
 //! later; a cancel that comes first waits. The number of waiting halves is bounded; the oldest go
 //! first and are counted.
 //!
+//! A source may have been cut out of a longer log: halves of its first and of its last hour may belong to halves in
+//! the files around it. Those of the last hour are waiting at its end; those of the first that would have to go
+//! are set aside as *heads*.
+//!
 //! Halves stand in one array, those of an identifier linked in the order of their arrival. Where identifiers come again
 //! and again (a pid) and nothing is ever cancelled, a hold looks at the head of its list and writes at its tail: the
 //! halves in between are not brought into the cache.
+
+use std::collections::BTreeMap;
 
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
@@ -42,6 +48,17 @@ pub enum Half {
     Held(Held),
     /// A cancel, at this bin.
     Cancel(BinKey),
+}
+
+impl Half {
+    /// Where it stands.
+    #[must_use]
+    pub const fn key(&self) -> BinKey {
+        match self {
+            Half::Held(held) => held.key,
+            Half::Cancel(key) => *key,
+        }
+    }
 }
 
 /// No place.
@@ -80,6 +97,12 @@ pub struct Memory {
     arrivals: u64,
     /// Halves given up because of the bound.
     pub evicted: u64,
+    /// Heads that may be set aside.
+    heads_most: usize,
+    /// Halves of the first hour that wait no more.
+    heads: Vec<(u64, Half)>,
+    /// The first minute at which a half stood, by stream; known once halves had to go.
+    firsts: BTreeMap<u32, i64>,
 }
 
 const HORIZON: i64 = HORIZON_SECONDS / 60;
@@ -89,6 +112,15 @@ fn near(a: BinKey, b: BinKey) -> bool {
 }
 
 impl Memory {
+    /// An empty one that sets so many heads aside.
+    #[must_use]
+    pub fn with_heads(heads_most: usize) -> Self {
+        Memory {
+            heads_most,
+            ..Memory::default()
+        }
+    }
+
     /// A cancel: returns the event to take back, if it has been counted; else the cancel waits.
     pub fn cancel(&mut self, id: u64, key: BinKey, most: usize) -> Option<Held> {
         let found = self.take(
@@ -197,21 +229,19 @@ impl Memory {
     /// Gives up the older half of what waits.
     #[cold]
     fn evict(&mut self) {
-        let minute = |h: &Half| match h {
-            Half::Held(held) => held.key.minute,
-            Half::Cancel(key) => key.minute,
-        };
+        let minute = |h: &Half| h.key().minute;
         let before = self.len();
-        let mut all: Vec<(u64, Half)> = self.drain().collect();
+        let mut all: Vec<(u64, Half)> = self.drain_waiting().collect();
+        self.learn_firsts(&all);
         // Halves past the horizon wait for nothing: most cancels have no hold.
         let newest = all.iter().map(|(_, h)| minute(h)).max().unwrap_or(0);
-        all.retain(|(_, h)| minute(h) >= newest - HORIZON);
+        self.keep(&mut all, newest - HORIZON);
         if all.len() > before / 2 {
             let mut minutes: Vec<i64> = all.iter().map(|(_, h)| minute(h)).collect();
             let middle = minutes.len() / 2;
             let (_, &mut cut, _) = minutes.select_nth_unstable(middle);
             let kept = all.len();
-            all.retain(|(_, h)| minute(h) > cut);
+            self.keep(&mut all, cut + 1);
             self.evicted += (kept - all.len()) as u64;
         }
         for (id, half) in all {
@@ -219,8 +249,57 @@ impl Memory {
         }
     }
 
-    /// Takes everything that waits, those of an identifier in the order of arrival.
+    /// Keeps the halves from a minute on; of the others, which are in the order of arrival, heads are set aside.
+    fn keep(&mut self, all: &mut Vec<(u64, Half)>, from: i64) {
+        let (heads, firsts, most) = (&mut self.heads, &self.firsts, self.heads_most);
+        all.retain(|(id, half)| {
+            let key = half.key();
+            let stays = key.minute >= from;
+            if !stays
+                && heads.len() < most
+                && firsts
+                    .get(&key.stream)
+                    .is_some_and(|first| key.minute - first <= HORIZON)
+            {
+                heads.push((*id, *half));
+            }
+            stays
+        });
+    }
+
+    /// Nothing has gone of a stream before its halves are first looked at here: the first of them is among these.
+    fn learn_firsts(&mut self, all: &[(u64, Half)]) {
+        if self.heads_most == 0 {
+            return;
+        }
+        let mut found: BTreeMap<u32, i64> = BTreeMap::new();
+        for (_, half) in all {
+            let key = half.key();
+            let first = found.entry(key.stream).or_insert(key.minute);
+            *first = (*first).min(key.minute);
+        }
+        for (stream, first) in found {
+            self.firsts.entry(stream).or_insert(first);
+        }
+    }
+
+    /// Everything that waits and all heads, with their identifiers.
+    pub fn open(&self) -> impl Iterator<Item = (u64, &Half)> {
+        let waiting = self
+            .lists
+            .iter()
+            .flat_map(|(id, list)| Halves::new(&self.nodes, *list).map(move |at| (*id, at)));
+        self.heads.iter().map(|(id, half)| (*id, half)).chain(waiting)
+    }
+
+    /// Takes everything that waits and all heads, those of an identifier in the order of arrival.
     pub fn drain(&mut self) -> impl Iterator<Item = (u64, Half)> + use<> {
+        std::mem::take(&mut self.heads)
+            .into_iter()
+            .chain(self.drain_waiting())
+    }
+
+    fn drain_waiting(&mut self) -> impl Iterator<Item = (u64, Half)> + use<> {
         let mut nodes = std::mem::take(&mut self.nodes);
         for at in self.free.drain(..) {
             nodes[at as usize].next = UNUSED;
@@ -246,7 +325,7 @@ impl Memory {
     pub fn all(&self) -> impl Iterator<Item = (u64, Vec<Half>)> {
         self.lists
             .iter()
-            .map(|(id, list)| (*id, Halves::new(&self.nodes, *list).collect()))
+            .map(|(id, list)| (*id, Halves::new(&self.nodes, *list).copied().collect()))
     }
 
     /// Puts halves back that [`Memory::all`] gave.
@@ -259,7 +338,7 @@ impl Memory {
     /// Looks at everything that waits.
     pub fn each(&self, mut look: impl FnMut(&Half)) {
         for list in self.lists.values() {
-            Halves::new(&self.nodes, *list).for_each(|half| look(&half));
+            Halves::new(&self.nodes, *list).for_each(&mut look);
         }
     }
 
@@ -309,13 +388,13 @@ impl<'a> Halves<'a> {
     }
 }
 
-impl Iterator for Halves<'_> {
-    type Item = Half;
+impl<'a> Iterator for Halves<'a> {
+    type Item = &'a Half;
 
-    fn next(&mut self) -> Option<Half> {
+    fn next(&mut self) -> Option<&'a Half> {
         let node = self.nodes.get(self.at as usize)?;
         self.at = node.next;
-        Some(node.half)
+        Some(&node.half)
     }
 }
 
@@ -368,6 +447,23 @@ mod tests {
         }
         assert!(m.len() <= 64);
         assert_eq!(m.evicted as usize + m.len(), 1000);
+    }
+
+    #[test]
+    fn halves_of_the_first_hour_are_set_aside() {
+        let mut m = Memory::with_heads(100);
+        for i in 0..1000 {
+            assert_eq!(m.cancel(i, at(i as i64), 64), None);
+        }
+        let mut first: Vec<u64> = m
+            .open()
+            .filter(|(_, h)| h.key().minute <= 60)
+            .map(|(id, _)| id)
+            .collect();
+        first.sort_unstable();
+        assert_eq!(first, (0..=60).collect::<Vec<_>>());
+        assert_eq!(m.drain().filter(|(_, h)| h.key().minute <= 60).count(), 61);
+        assert_eq!(m.open().count(), 0);
     }
 
     #[test]

@@ -58,6 +58,8 @@ pub struct Options {
     pub detail_minutes: i64,
     /// The public suffix list, by which names have registered domains.
     pub suffixes: std::sync::Arc<crate::domain::Suffixes>,
+    /// Halves of events near the ends of each source are told (see [`worker::Worker::edges`]).
+    pub edges: bool,
     /// Prefixes that are inside the site.
     pub inside: Vec<Prefix>,
     /// Addresses that hand messages over to the server itself (content filters).
@@ -80,6 +82,7 @@ impl Default for Options {
             details: false,
             detail_minutes: 15,
             suffixes: std::sync::Arc::default(),
+            edges: false,
             inside: Vec::new(),
             reinjection: Vec::new(),
             client_prefix_v6: 128,

@@ -7,8 +7,9 @@
 //! Past the size an estimate from `k` kept items of a set has a relative standard error of about
 //! `1 / sqrt(k)` (adaptive sampling: Wegman; Flajolet, Computing 43, 1990).
 //!
-//! Stored form: one byte `level` (bit 7 set: a set without counts), then for each item in rising
-//! order of hash its upper 32 bits (little-endian) and, with counts, the count as a LEB128 varint.
+//! Stored form: one byte `level` (bit 7 set: a set without counts; bit 6 set: counts that are to be
+//! taken away), then for each item in rising order of hash its upper 32 bits (little-endian) and, with
+//! counts, the count as a LEB128 varint.
 
 /// Numbers that a summary says, all functions of its stored form and the total count.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -94,6 +95,20 @@ impl Summary {
         }
     }
 
+    /// Takes the counts of another summary away; what nothing is left of goes. Both are settled.
+    pub fn take_away(&mut self, other: &Summary) {
+        self.level = self.level.max(other.level);
+        let level = self.level;
+        let mut taken = other.items.iter().peekable();
+        self.items.retain_mut(|item| {
+            while taken.next_if(|t| t.0 < item.0).is_some() {}
+            if let Some(t) = taken.next_if(|t| t.0 == item.0) {
+                item.1 = item.1.saturating_sub(t.1);
+            }
+            item.1 > 0 && kept(item.0, level)
+        });
+    }
+
     /// The numbers, given the exact total of all items (kept or not).
     #[must_use]
     pub fn numbers(&self, total: u64) -> Numbers {
@@ -149,6 +164,16 @@ pub fn level_of(stored: &[u8]) -> u8 {
 pub fn is_set(stored: &[u8]) -> bool {
     stored.first().is_some_and(|b| b & 0x80 != 0)
 }
+
+/// Whether the counts of a stored form are to be taken away.
+#[inline]
+#[must_use]
+pub fn is_taken_away(stored: &[u8]) -> bool {
+    stored.first().is_some_and(|b| b & TAKEN_AWAY != 0)
+}
+
+/// The bit that marks counts that are to be taken away.
+pub const TAKEN_AWAY: u8 = 0x40;
 
 /// Every item of a stored form, each of a set counted once; `false` if the bytes are no summary.
 #[inline]
@@ -216,6 +241,17 @@ mod tests {
             }
             merged.settle(size);
             prop_assert_eq!(whole, merged);
+        }
+
+        #[test]
+        fn what_is_taken_away_was_never_there(
+            names in proptest::collection::vec(0u16..60, 0..400), gone in proptest::collection::vec(0u16..60, 0..60),
+        ) {
+            let mut all = names.clone();
+            all.extend(&gone);
+            let mut whole = of(&all, 64);
+            whole.take_away(&of(&gone, 64));
+            prop_assert_eq!(whole, of(&names, 64));
         }
 
         #[test]

@@ -37,7 +37,7 @@ impl Place {
 }
 
 /// The type of times.
-pub(super) fn time_type() -> DataType {
+pub(crate) fn time_type() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
@@ -326,12 +326,13 @@ fn grouped(groups: &[u32]) -> Vec<usize> {
 }
 
 /// Merges stored summaries by group: `(group, state, distinct, entropy, top_share)`, one row a group
-/// in rising order. `groups` need not be sorted; `null` states are empty.
+/// in rising order. `groups` need not be sorted; `null` states are empty. Counts that are to be taken away are taken from
+/// those of their group; where it has nothing else, it stays to be taken away.
 ///
 /// # Errors
 /// [`Error::Option`] if a state is no stored summary or the lengths differ.
 pub fn merge_states(groups: &[u32], states: &[Option<&[u8]>], size: usize) -> Result<RecordBatch> {
-    use super::summary::{Summary, each_stored, is_set, level_of};
+    use super::summary::{Summary, TAKEN_AWAY, each_stored, is_set, is_taken_away, level_of};
     /// The half of a word that counts.
     const LOW: u64 = 0xffff_ffff;
     if groups.len() != states.len() {
@@ -356,21 +357,26 @@ pub fn merge_states(groups: &[u32], states: &[Option<&[u8]>], size: usize) -> Re
         packed.clear();
         // One word an item: thousands of rows of a few hashes, or a few rows of thousands, are sorted in it.
         let mut large = false;
+        let mut taken = Summary::default();
         for &i in chunk {
             let stored = states[i].unwrap_or_default();
             set |= is_set(stored);
             s.level = s.level.max(level_of(stored));
-            let read = each_stored(stored, |hash, count| {
-                large |= count > LOW;
-                packed.push((u64::from(hash) << 32) | (count & LOW));
-            });
+            let read = if is_taken_away(stored) {
+                each_stored(stored, |hash, count| taken.items.push((hash, count)))
+            } else {
+                each_stored(stored, |hash, count| {
+                    large |= count > LOW;
+                    packed.push((u64::from(hash) << 32) | (count & LOW));
+                })
+            };
             if !read {
                 return Err(damaged(i));
             }
         }
         if large {
-            for &i in chunk {
-                let _ = s.add_stored(states[i].unwrap_or_default());
+            for stored in chunk.iter().map(|&i| states[i].unwrap_or_default()) {
+                let _ = is_taken_away(stored) || s.add_stored(stored);
             }
         } else {
             if packed.len() / chunk.len() < 32 {
@@ -388,6 +394,14 @@ pub fn merge_states(groups: &[u32], states: &[Option<&[u8]>], size: usize) -> Re
         if set {
             s.items.iter_mut().for_each(|i| i.1 = 1);
         }
+        let only_taken = packed.is_empty() && !taken.items.is_empty();
+        if only_taken {
+            s.items = taken.items;
+        } else if !taken.items.is_empty() {
+            taken.settle(usize::MAX);
+            s.settle(usize::MAX);
+            s.take_away(&taken);
+        }
         s.settle(size);
         if set {
             s.items.iter_mut().for_each(|i| i.1 = 1);
@@ -399,7 +413,11 @@ pub fn merge_states(groups: &[u32], states: &[Option<&[u8]>], size: usize) -> Re
         entropy.push(n.entropy);
         top.push(n.top_share);
         if !s.items.is_empty() {
+            let from = bytes.len();
             s.write(!set, &mut bytes);
+            if only_taken && let Some(head) = bytes.get_mut(from) {
+                *head |= TAKEN_AWAY;
+            }
         }
         ends.push(bytes.len() as u64);
     }
@@ -498,6 +516,30 @@ mod tests {
                 prop_assert_eq!(batch.column(2).as_primitive::<UInt32Type>().value(at), distinct);
             }
         }
+    }
+
+    #[test]
+    fn counts_are_taken_away_from_those_of_their_group() {
+        let stored = |items: &[(u32, u64)], taken: bool| {
+            let mut bytes = Vec::new();
+            let items = items.to_vec();
+            Summary { level: 0, items }.write(true, &mut bytes);
+            bytes[0] |= if taken {
+                super::super::summary::TAKEN_AWAY
+            } else {
+                0
+            };
+            bytes
+        };
+        let (held, other) = (stored(&[(1, 2), (5, 1)], false), stored(&[(5, 3), (9, 1)], false));
+        let back = stored(&[(5, 1), (1, 2)], true);
+        let sorted = stored(&[(1, 2), (5, 1)], true);
+        let states = [Some(back.as_slice()), Some(&held), Some(&other), Some(&back)];
+        let batch = merge_states(&[0, 0, 0, 1], &states, 16).unwrap();
+        let merged = batch.column(1).as_binary_view();
+        assert_eq!(merged.value(0), stored(&[(5, 3), (9, 1)], false));
+        assert_eq!(batch.column(2).as_primitive::<UInt32Type>().value(0), 2);
+        assert_eq!(merged.value(1), sorted);
     }
 
     #[test]

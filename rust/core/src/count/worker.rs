@@ -1,5 +1,6 @@
 //! The worker: lines of one part of one source, in order, become bins.
 
+mod edges;
 mod live;
 mod shapes;
 mod state;
@@ -28,6 +29,7 @@ use super::seal::{ClientColumns, Sealed, Sealer, TrafficRow};
 use super::timeline::{Course, YEAR_MINUTES, Years};
 use super::{Limits, Options};
 
+pub use edges::Edge;
 pub use live::{LiveOptions, Part, Round, Seen, Top};
 pub use state::Saved;
 
@@ -205,7 +207,7 @@ impl Worker {
             matched: 0,
             ignored: 0,
             years: Years::default(),
-            memory: Memory::default(),
+            memory: Memory::with_heads(if options.edges { limits.held_events } else { 0 }),
             repeats: Vec::new(),
             times: [None, None],
             tags: TagCache::default(),

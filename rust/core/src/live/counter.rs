@@ -188,6 +188,7 @@ impl CountingConfig {
                     .map(Suffixes::parse)
                     .unwrap_or_default(),
             ),
+            edges: false,
             inside: prefixes("inside", &self.inside)?,
             reinjection: prefixes("reinjection", &self.reinjection)?,
             client_prefix_v6: self.client_prefix_v6,

@@ -492,6 +492,12 @@ impl Detail {
         row.count(part, account::place_of(clients, client), -1, &self.sizes);
     }
 
+    /// The name of an account, given its number.
+    #[must_use]
+    pub fn account(&self, id: u32) -> &str {
+        self.accounts.text(id)
+    }
+
     /// Joins the part that follows. `moved` tells where its bins stand here and `adopt` the numbers of
     /// its clients; the answer translates its events.
     pub fn join(
