@@ -70,6 +70,8 @@ class Daemon:
 
     folder: Path
     listen: dict[str, Any]
+    #: More of its configuration.
+    more: str = ""
     metrics_port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
@@ -83,6 +85,7 @@ class Daemon:
             + "".join(f"{k} = {json.dumps(v)}\n" for k, v in listen.items())
             + f'[live]\nstate = "{self.folder / "state"}"\nmetrics = "127.0.0.1:{self.metrics_port}"\n'
             + f'[store]\nurl = "{self.folder / "store"}"\n'
+            + self.more
         )
         out = (self.folder / "serve.out").open("wb")
         self.process = subprocess.Popen(

@@ -135,7 +135,7 @@ class ScanOptions:
     #: Bytes of text that one batch holds at most, and one stretch of a longer file.
     batch_size: int = 2**30
     #: Rows of all tables that a batch or a stretch makes at most, about.
-    batch_rows: int = 4_000_000
+    batch_rows: int = 3_000_000
     #: Names of files in a folder that are no logs.
     skip: Sequence[str] = ()
 

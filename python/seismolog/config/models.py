@@ -596,10 +596,10 @@ class Archive(Section):
         "stretches of that size.",
     )
     batch_rows: int = Field(
-        default=4_000_000,
+        default=3_000_000,
         ge=10_000,
         description="Rows that the counts of a batch or a stretch have at most, about: quiet logs of many clients make more "
-        "of them from a byte. 4 million take about 1 GiB of memory.",
+        "of them from a byte. 3 million take about 1.5 GiB of memory while they are written.",
     )
     skip: list[str] = Field(
         default=[

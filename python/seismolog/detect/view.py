@@ -43,7 +43,7 @@ from seismolog.detect import residuals
 from seismolog.detect._runs import runs_of
 from seismolog.detect.groups import Groups, grouped
 from seismolog.detect.site import MailHost, Site
-from seismolog.store.schema import table_of
+from seismolog.store.schema import QTYPES, table_of
 
 if TYPE_CHECKING:
     from seismolog.detect.baseline import Baseline
@@ -55,6 +55,8 @@ TEN = timedelta(minutes=10)
 EARLIER = timedelta(days=7)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIME = pl.Datetime("us", "UTC")
+_VALUES = ("count", *QTYPES)
+"""Columns of ``client_traffic`` that curves of clients are of."""
 
 
 @runtime_checkable
@@ -435,7 +437,14 @@ class View:
             )
 
         end = first + count * length
-        if wanted is None and not timedelta(hours=1) % length:
+        by_client = wanted is None and (table, by) == ("client_traffic", "client") and value in _VALUES
+        if by_client and not length % TEN and not hasattr(self._tables, "by_hour"):
+            held = self._sums(kind).lazy().filter(pl.col(value) > 0)
+            summed = held.select("name", declared.time, pl.col(value).cast(pl.Int64).alias("value")).collect()
+            if length > TEN:
+                when = pl.col(declared.time).dt.truncate(bin)
+                summed = summed.group_by("name", when).agg(pl.col("value").sum())
+        elif wanted is None and not timedelta(hours=1) % length:
             # Sums of whole bins: an hour is made of them, and can be kept.
             key = ("curves", kind, bin, table, by, value)
             summed = self.by_hour(key, table, columns, by_bin, since=first, until=end, where=where)
@@ -463,6 +472,31 @@ class View:
             np.arange(len(names)),
             () if wanted is not None else (kind, bin, table, by, value),
         )
+
+    def _sums(self, kind: str) -> pl.DataFrame:
+        """Events of a kind and its query types by client and ten minutes, of one reading of the rows for all curves."""
+
+        def make() -> pl.DataFrame:
+            first, count = self.grid(TEN)
+            values = _VALUES if kind == "dns_query" else _VALUES[:1]
+            rows = self.lazy(
+                "client_traffic",
+                ["bin_start", "client", "kind", *values],
+                since=first,
+                until=first + count * TEN,
+                where=pl.col("kind").cast(pl.String) == kind,
+            )
+            return (
+                rows.filter(pl.col("client").is_not_null())
+                .group_by(
+                    pl.col("client").cast(pl.String).alias("name"), pl.col("bin_start").dt.truncate("10m")
+                )
+                .agg(pl.col(v).cast(pl.Int64).sum().cast(pl.UInt32) for v in values)
+                .with_columns(pl.lit(0, dtype=pl.UInt32).alias(v) for v in _VALUES if v not in values)
+                .collect()
+            )
+
+        return cast(pl.DataFrame, self.kept(("sums", kind), make))
 
     def _mend(self, kind: str, bin: str, names: pl.Series, values: npt.NDArray[np.float32]) -> None:  # noqa: A002
         """Put what is to be expected of it into bins that a client's server has no log of: a line between both sides.
