@@ -370,6 +370,18 @@ def test_rows_of_a_model_are_replaced_by_condition_in_one_commit(store: Store) -
         store.replace("traffic", series("a", 1.0), pl.lit(True))
 
 
+def test_a_whole_table_of_many_rows_is_replaced(store: Store) -> None:
+    def rows(day: int) -> pl.DataFrame:
+        return pl.DataFrame({"client": [f"10.0.{n // 256}.{n % 256}" for n in range(30_000)]}).with_columns(
+            pl.lit(minute(0)).alias("learned_at"), pl.lit("dns_query").alias("series"), last_day=pl.lit(day)
+        )
+
+    for day in (1, 2):
+        store.replace("baseline", rows(day), None)
+        kept = store.read("baseline").collect()
+        assert (kept.height, kept["last_day"].unique().to_list()) == (30_000, [day])
+
+
 def test_source_entries_survive_the_round_trip(store: Store) -> None:
     full = entry(
         "one",

@@ -46,7 +46,7 @@ def save_baseline(store: Store, baseline: Baseline) -> None:
     known = load_baseline(store)
     stored = known.last_day("dns_query") or known.last_day("firewall_drop")
     if stored is None or stored <= last:
-        store.replace("baseline", baseline.frame(), pl.lit(True))
+        store.replace("baseline", baseline.frame(), None)
 
 
 def load_incidents(

@@ -155,7 +155,7 @@ class Store:
         self,
         table: str,
         frame: pl.DataFrame,
-        where: pl.Expr,
+        where: pl.Expr | None,
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> None:
@@ -170,7 +170,7 @@ class Store:
         frame
             The new rows; missing columns are null.
         where
-            Which rows they replace.
+            Which rows they replace; None for all.
         since, until
             If given, only days in that range can hold such rows.
         """
@@ -189,7 +189,7 @@ class Store:
                 if (since and file.day < since.date()) or (until and file.day > until.date()):
                     continue
                 content = files.scan([file]).collect()
-                rest = content.filter(~where.fill_null(False))
+                rest = content.clear() if where is None else content.filter(~where.fill_null(False))
                 if rest.height < content.height:
                     touched.append(file)
                     kept.append(rest)
