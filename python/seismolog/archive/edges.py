@@ -174,7 +174,7 @@ def _varint(number: int) -> bytes:
 
 
 def settle(
-    writer: SourceWriter, store: Store, fresh: Mapping[str, bytes], ended: Collection[str] = ()
+    writer: SourceWriter, store: Store, fresh: Mapping[str, bytes], logs: Collection[str] = ()
 ) -> None:
     """Write what is taken back of sources that are being written, and of those around them.
 
@@ -186,8 +186,8 @@ def settle(
         The store as it is before.
     fresh
         The sources that are being written, each with its halves as :func:`pack` packs them.
-    ended
-        Sources that end with this writing.
+    logs
+        Logs of which what the store has ends with this writing, all of their parts: those replaced, and those written anew.
     """
     if not fresh:
         return
@@ -195,7 +195,7 @@ def settle(
     spans = {
         source: span
         for source, entry in current.items()
-        if source not in fresh and source not in ended and (span := _span(entry))
+        if source not in fresh and entry.whole not in logs and (span := _span(entry))
     }
     spans |= {source: span for source, blob in fresh.items() if (span := _span_of(blob))}
     holders = {s for s in fresh if s in spans}

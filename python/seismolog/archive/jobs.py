@@ -372,9 +372,7 @@ class _Run:
                     writer.replaces(old, entry.source)
                     ended.append(old)
             fresh = {entry.source: entry.edges for entry in written if entry.edges is not None}
-            logs = {*ended, *(entry.source for entry in entries)}
-            ending = {source for source, entry in self.store.sources().items() if entry.whole in logs}
-            edges.settle(writer, self.store, fresh, ending)
+            edges.settle(writer, self.store, fresh, {*ended, *(entry.source for entry in entries)})
             writer.commit()
         self.done |= {e.source for e in entries}
         return list(scanned.sources), ended

@@ -131,14 +131,9 @@ class Stretches:
         self._writer.complete(entry)
         for old in ended:
             self._writer.replaces(old, self._name)
-        edges.settle(self._writer, self._store, self._edges, self._ending(ended))
+        edges.settle(self._writer, self._store, self._edges, {self._name, *ended})
         self._writer.commit()
         return report, entry, ended
-
-    def _ending(self, ended: Iterable[str]) -> set[str]:
-        """All sources that end with this writing: those named, and what was written of this log before."""
-        logs = {self._name, *ended}
-        return {source for source, entry in self._store.sources().items() if entry.whole in logs}
 
 
 def right_year(path: str, last: Scanned, *, again: bool) -> int | None:
