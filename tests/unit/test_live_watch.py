@@ -15,7 +15,10 @@ import pytest
 from seismolog.archive.jobs import analyze_into_store
 from seismolog.archive.scanning import ScanOptions
 from seismolog.config import Config, load
+from seismolog.detect import registry
 from seismolog.detect.kept import load_incidents
+from seismolog.detect.run import Watch
+from seismolog.detect.site import Site
 from seismolog.live.sinks import Running, make_sinks
 from seismolog.live.watch import Watcher, due
 from seismolog.store import Store
@@ -70,6 +73,21 @@ def campus(folder: Path, store: Store, risen: int, until: datetime) -> None:
             lines += [f"{stamp} ns1 named[1]: {query}\n"] * int(count)
     (folder / "ns1.log").write_text("".join(lines))
     analyze_into_store([folder / "ns1.log"], ScanOptions.from_config(Config()), store)
+
+
+def test_a_rehearsal_tells_nothing_and_changes_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    campus(tmp_path, store, risen=90, until=NOW)
+    found = []
+    for rehearsed in (False, True):
+        watch = Watch(site=Site(), settings=registry.settings_of({}))
+        if rehearsed:
+            watch.rehearse(store, NOW - timedelta(hours=1))
+            assert watch.state()["open"] == 0
+        changes = watch.close(store, NOW)
+        found.append([(i.id, i.start, i.end, i.score, i.explanation) for i in changes.opened])
+    assert found[0]
+    assert found[0] == found[1]
 
 
 def test_an_incident_is_opened_kept_and_told_once(

@@ -273,9 +273,35 @@ class Watch:
             Detectors to run: those of ten minutes at the close of ten minutes, those of an hour at its close; all by
             default.
         """
-        span = _DAY
-        first = until - span if begin is None else max(begin, until - span)
-        view = View(
+        view = self._view(tables, until, begin)
+        changes = self.book.update(look(view, self.settings, names=names, seconds=self.seconds), until)
+        zone = ZoneInfo(self.site.timezone)
+        local = until.astimezone(zone)
+        if local.hour == 0 and local.minute < 10:
+            midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
+            day = (midnight.replace(tzinfo=None) - _DAY).replace(tzinfo=zone).astimezone(UTC)
+            learn(view, self.baseline, self.book.incidents, max(day, view.since), self.rules, self.settings)
+        self.book.forget(until - self.rules.bridge - self.rules.context)
+        return changes
+
+    def rehearse(
+        self,
+        tables: Tables,
+        until: datetime,
+        *,
+        begin: datetime | None = None,
+        names: Sequence[str] | None = None,
+    ) -> None:
+        """Look as :meth:`close` would have at an earlier close, and tell nothing.
+
+        What a look reads of the hours that are over is kept, and what it imports is imported: the next look of these
+        detectors has the newest hour to read only.
+        """
+        look(self._view(tables, until, begin), self.settings, names=names)
+
+    def _view(self, tables: Tables, until: datetime, begin: datetime | None) -> View:
+        first = until - _DAY if begin is None else max(begin, until - _DAY)
+        return View(
             self._recent.of(tables),
             since=first,
             until=until,
@@ -284,15 +310,6 @@ class Watch:
             baseline=self.baseline,
             closing=True,
         )
-        changes = self.book.update(look(view, self.settings, names=names, seconds=self.seconds), until)
-        zone = ZoneInfo(self.site.timezone)
-        local = until.astimezone(zone)
-        if local.hour == 0 and local.minute < 10:
-            midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
-            day = (midnight.replace(tzinfo=None) - _DAY).replace(tzinfo=zone).astimezone(UTC)
-            learn(view, self.baseline, self.book.incidents, max(day, first), self.rules, self.settings)
-        self.book.forget(until - self.rules.bridge - self.rules.context)
-        return changes
 
     @property
     def kept_bytes(self) -> int:

@@ -149,7 +149,8 @@ class Watcher:
         SeismologError, OSError
             The store cannot be read or written.
         """
-        if self._reloaded.is_set() or self._watch is None:
+        first = self._reloaded.is_set() or self._watch is None
+        if first or self._watch is None:
             self._reloaded.clear()
             self._watch = _watch(self._config, store, until)
         began, watch = time.monotonic(), self._watch
@@ -162,6 +163,10 @@ class Watcher:
         self._numbers["seismolog_detect_delay_seconds"] = round(delay.total_seconds(), 3)
         self._numbers["seismolog_detect_kept_bytes"] = float(watch.kept_bytes)
         self._numbers["seismolog_incidents_open"] = float(sum(i.open for i in watch.book.incidents))
+        if first and until.minute and not self._stopping.is_set():
+            # The first look at the end of an hour would have a day of the hourly tables to read.
+            hour = until.replace(minute=0)
+            watch.rehearse(store, hour, begin=_begin(store), names=_detectors(hourly=True))
         return changes
 
     def _tell(self, store: Store, changes: Changes, watch: Watch) -> None:
@@ -249,8 +254,11 @@ def _begin(store: Store) -> datetime | None:
 
 def _names(until: datetime) -> list[str] | None:
     """Detectors to run: at the end of an hour all, else those whose tables are complete."""
+    return None if until.minute == 0 else _detectors(hourly=False)
+
+
+def _detectors(*, hourly: bool) -> list[str]:
+    """Those that read tables of hours, or the others."""
     from seismolog.detect import registry
 
-    if until.minute == 0:
-        return None
-    return [name for name in registry.names() if not set(HOURLY) & set(registry.detector(name).TABLES)]
+    return [n for n in registry.names() if bool(set(HOURLY) & set(registry.detector(n).TABLES)) is hourly]
