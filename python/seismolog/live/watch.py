@@ -39,8 +39,11 @@ log = logging.getLogger(__name__)
 STEP = timedelta(minutes=10)
 #: Tables that are complete at the end of an hour only.
 HOURLY = ("client_domain", "client_names", "ptr_target", "drop_target", "account_activity")
-#: After the lateness, until the bins of an idle server have closed too.
-SETTLED = timedelta(seconds=2)
+#: After the lateness, until the bins of an idle server have closed too: rounds are told twenty times a second and go by
+#: whole seconds.
+SETTLED = timedelta(seconds=1.2)
+#: How often the clock is looked at, seconds.
+TICK = 0.2
 #: How long a look waits for the commit of its bins; what a store that is away lacks is looked at later.
 COMMIT_PATIENCE = 15.0
 #: How far back Grafana's annotations are held to the store.
@@ -124,7 +127,7 @@ class Watcher:
     def _run(self) -> None:
         assert self._running is not None
         looked = datetime.now(UTC)
-        while not self._stopping.wait(0.5):
+        while not self._stopping.wait(TICK):
             until = due(looked, datetime.now(UTC), self._config.listen.lateness)
             if until is None:
                 continue
