@@ -101,12 +101,7 @@ def combine(
         return single
     many = counted.filter(pl.col("_rows") > 1).select(columns)
     merged = _combine_groups(many, table, keys, merger)
-    merged = merged.select(columns).cast(single.schema)
-    told = [c.name for c in table.columns if c.role == "sum"]
-    if all(c in columns for c in told):
-        # All that a row had was taken back (:mod:`seismolog.archive.edges`): there was no such event.
-        merged = merged.filter(pl.any_horizontal(pl.col(c).is_null() | (pl.col(c) != 0) for c in told))
-    return pl.concat([single, merged])
+    return pl.concat([single, merged.select(columns).cast(single.schema)])
 
 
 def _combine_groups(frame: pl.DataFrame, table: Table, keys: list[str], merger: StateMerger) -> pl.DataFrame:

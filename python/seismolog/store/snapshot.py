@@ -376,7 +376,12 @@ class Snapshot:
         alone = frame.filter(~meet).select(wanted)
         if shared.is_empty():
             return alone
-        return pl.concat([alone, combine(shared, table, merger=self._merger).select(wanted).lazy()])
+        whole = combine(shared, table, merger=self._merger)
+        events = ["count"] if "count" in table.names else [c.name for c in table.columns if c.role == "sum"]
+        if all(c in whole.columns for c in events):
+            # All that such a row had was taken back (:mod:`seismolog.archive.edges`): there was no event.
+            whole = whole.filter(pl.any_horizontal(pl.col(c).is_null() | (pl.col(c) != 0) for c in events))
+        return pl.concat([alone, whole.select(wanted).lazy()])
 
     def _meeting(self, table: Table, since: datetime | None, until: datetime | None) -> pl.Expr | None:
         """A condition that holds in the bins where sources meet, None where they never do."""
