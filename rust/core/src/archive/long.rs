@@ -272,14 +272,7 @@ fn streamed(stretches: &mut Stretches<'_, '_>, bounds: Bounds, progress: &Progre
                 worker = Some(stretches.worker());
             }
             let Some(worker) = &mut worker else { return false };
-            let before = worker.tally.lines;
-            match block {
-                Block::Lines(lines) => worker.lines(lines),
-                Block::TooLong => worker.too_long(),
-            }
-            progress
-                .lines
-                .fetch_add(worker.tally.lines - before, Ordering::Relaxed);
+            progress.count(worker, block);
             seen = offset;
             !progress.cancel.load(Ordering::Relaxed)
         };

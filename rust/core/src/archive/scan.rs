@@ -61,6 +61,19 @@ pub struct Progress {
     pub cancel: AtomicBool,
 }
 
+impl Progress {
+    /// Has a worker count a block, and tells its lines.
+    pub(super) fn count(&self, worker: &mut Worker, block: Block<'_>) {
+        let before = worker.tally.lines;
+        match block {
+            Block::Lines(lines) => worker.lines(lines),
+            Block::TooLong => worker.too_long(),
+        }
+        self.lines
+            .fetch_add(worker.tally.lines - before, Ordering::Relaxed);
+    }
+}
+
 /// What a scan says of one file.
 #[derive(Clone, Debug)]
 pub struct SourceReport {
@@ -267,14 +280,7 @@ pub(super) fn run(
     let plain = job.range.is_some();
     let mut seen = 0u64;
     let mut take = |block: Block<'_>, offset: u64| {
-        let before = worker.tally.lines;
-        match block {
-            Block::Lines(lines) => worker.lines(lines),
-            Block::TooLong => worker.too_long(),
-        }
-        progress
-            .lines
-            .fetch_add(worker.tally.lines - before, Ordering::Relaxed);
+        progress.count(&mut worker, block);
         if plain {
             progress.bytes.fetch_add(offset - seen, Ordering::Relaxed);
             seen = offset;
