@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,10 +57,9 @@ def told() -> Iterator[tuple[str, list[dict[str, object]]]]:
     server.shutdown()
 
 
-def campus(folder: Path, store: Store, risen: int, until: datetime) -> None:
+def campus(folder: Path, store: Store, risen: int, until: datetime, minutes: int = 24 * 60) -> None:
     """A day of forty clients up to a moment; one asks forty a minute in the last `risen` minutes."""
     dice = np.random.default_rng(5)
-    minutes = 24 * 60
     start = until - timedelta(minutes=minutes)
     rates = dice.gamma(2.0, 0.2, 40)
     lines = []
@@ -88,6 +88,29 @@ def test_a_rehearsal_tells_nothing_and_changes_nothing(tmp_path: Path) -> None:
         found.append([(i.id, i.start, i.end, i.score, i.explanation) for i in changes.opened])
     assert found[0]
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("minutes", [15, 50, 24 * 60])
+def test_a_daemon_prepares_its_first_look_at_the_end_of_an_hour(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, minutes: int
+) -> None:
+    until = NOW + timedelta(minutes=20)
+    store = Store(tmp_path / "store")
+    campus(tmp_path, store, risen=0, until=until, minutes=minutes)
+    rehearsed: list[datetime] = []
+    whole = Watch.rehearse
+
+    def rehearse(watch: Watch, tables: Store, hour: datetime, **more: Any) -> None:
+        rehearsed.append(hour)
+        whole(watch, tables, hour, **more)
+
+    monkeypatch.setattr(Watch, "rehearse", rehearse)
+    watcher = Watcher(Config())
+    for _ in range(2):
+        watcher.look(store, until)
+        watcher.prepare(store, until)
+    # Once, and not where the hour has nothing.
+    assert rehearsed == ([] if minutes == 15 else [NOW])
 
 
 def test_an_incident_is_opened_kept_and_told_once(

@@ -76,6 +76,7 @@ class Watcher:
         self._notifier: Notifier | None = None
         self._annotator = _Annotator()
         self._watch: Watch | None = None
+        self._prepared: Watch | None = None
         self._told: dict[str, str] = {}
         self._numbers: dict[str, float] = {}
         self._looks = self._errors = self._opened = 0
@@ -143,6 +144,10 @@ class Watcher:
                 log.error("incidents: %s", error.render() if isinstance(error, SeismologError) else error)
                 continue
             looked = until
+            try:
+                self.prepare(self._running.store(), until)
+            except (SeismologError, OSError) as error:
+                log.warning("incidents: the look at the end of the hour will take longer: %s", error)
 
     def look(self, store: Store, until: datetime) -> Changes:
         """Run the detectors over the day up to `until`; keep and tell what changed.
@@ -152,8 +157,7 @@ class Watcher:
         SeismologError, OSError
             The store cannot be read or written.
         """
-        first = self._reloaded.is_set() or self._watch is None
-        if first or self._watch is None:
+        if self._reloaded.is_set() or self._watch is None:
             self._reloaded.clear()
             self._watch = _watch(self._config, store, until)
         began, watch = time.monotonic(), self._watch
@@ -166,11 +170,23 @@ class Watcher:
         self._numbers["seismolog_detect_delay_seconds"] = round(delay.total_seconds(), 3)
         self._numbers["seismolog_detect_kept_bytes"] = float(watch.kept_bytes)
         self._numbers["seismolog_incidents_open"] = float(sum(i.open for i in watch.book.incidents))
-        if first and until.minute and not self._stopping.is_set():
-            # The first look at the end of an hour would have a day of the hourly tables to read.
-            hour = until.replace(minute=0)
-            watch.rehearse(store, hour, begin=_begin(store), names=_detectors(hourly=True))
         return changes
+
+    def prepare(self, store: Store, until: datetime) -> None:
+        """After the first look of new detectors: read what their first look at the end of an hour reads of the day before.
+
+        Raises
+        ------
+        SeismologError, OSError
+            The store cannot be read.
+        """
+        watch, hour = self._watch, until.replace(minute=0)
+        if watch is None or watch is self._prepared:
+            return
+        self._prepared = watch
+        begin = _begin(store)
+        if begin is not None and begin < hour < until:
+            watch.rehearse(store, hour, begin=begin, names=_detectors(hourly=True))
 
     def _tell(self, store: Store, changes: Changes, watch: Watch) -> None:
         from seismolog.detect.kept import save_baseline, save_changes
