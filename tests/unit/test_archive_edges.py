@@ -198,25 +198,39 @@ def test_a_log_cut_anywhere_counts_as_the_whole(
 
 
 def test_a_cancel_takes_one_event_within_the_hour_back() -> None:
-    def half(minute: int, kind: str | None, source: int, number: int = 1) -> dict[str, object]:
-        return {
-            "id": number,
-            "bin_start": START + timedelta(minutes=minute),
-            "server": "mx1",
-            "kind": kind,
-            "source": source,
-        }
-
-    def taken(*halves: dict[str, object]) -> list[tuple[int, int]]:
-        frame = pl.DataFrame(list(halves), schema_overrides={"kind": pl.String})
-        found = edges.pairs(frame)
+    def taken(*halves: tuple[int, str | None, int]) -> list[tuple[int, int]]:
+        """Of halves (minute, kind, source), those taken back."""
+        found = edges.Halves()
+        for minute, kind, source in halves:
+            when = START + timedelta(minutes=minute)
+            row = {"id": 1, "bin_start": when, "server": "mx1", "kind": kind}
+            found.add(source, pl.DataFrame([row], schema_overrides={"kind": pl.String, "id": pl.UInt64}))
+        back = found.taken()
+        if back.is_empty():
+            return []
         return [
-            ((w - START) // timedelta(minutes=1), s) for w, s in found.select("bin_start", "source").rows()
+            ((w - START) // timedelta(minutes=1), s) for w, s in back.select("bin_start", "source").rows()
         ]
 
-    assert taken(half(0, "pop_access", 0), half(60, None, 1)) == [(0, 0)]
-    assert taken(half(0, "pop_access", 0), half(61, None, 1)) == []
-    assert taken(half(5, None, 0), half(6, "pop_access", 1)) == [(6, 1)]
-    assert taken(half(0, "pop_access", 0), half(1, "pop_access", 0), half(2, None, 1)) == [(0, 0)]
-    assert taken(half(0, "pop_access", 0), half(1, None, 1), half(2, None, 1)) == [(0, 0)]
-    assert taken(half(0, "pop_access", 0, 1), half(1, None, 1, 2)) == []
+    assert taken((0, "pop_access", 0), (60, None, 1)) == [(0, 0)]
+    assert taken((0, "pop_access", 0), (61, None, 1)) == []
+    assert taken((5, None, 0), (6, "pop_access", 1)) == [(6, 1)]
+    assert taken((0, "pop_access", 0), (1, "pop_access", 0), (2, None, 1)) == [(0, 0)]
+    assert taken((0, "pop_access", 0), (1, None, 1), (2, None, 1)) == [(0, 0)]
+    assert taken((0, "pop_access", 0)) == []
+    assert taken() == []
+
+
+def test_what_a_replaced_piece_took_back_is_there_again(tmp_path: Path) -> None:
+    first, second = pieces(tmp_path / "logs", (350,))
+    store, alone = Store(tmp_path / "store"), Store(tmp_path / "alone")
+    analyze_into_store([first, second], OPTIONS, store)
+    assert any(s.endswith("~back") for s in store.sources())
+    # Of another server now, and without any half: it takes nothing back of the first piece any more.
+    other = replace(OPTIONS, server_names={"mx1": "elsewhere", "pop1": "elsewhere"})
+    analyze_into_store([second], other, store)
+    assert not any(s.endswith("~back") for s in store.sources())
+    analyze_into_store([first], OPTIONS, alone)
+    analyze_into_store([second], other, alone)
+    for name, frame in tables(store).items():
+        assert_frame_equal(frame, tables(alone)[name])

@@ -10,9 +10,10 @@ source, and whenever a source is written, the pairs that it makes with the sourc
 taken back of a source becomes rows of negative counts in a part of that source, ``<source>~back``, which ends with it. So
 a table is the same whether a log was analysed whole or in pieces, in any order.
 
-Limits: pairs are looked for among sources that touch a new one and among those that touch these. Of one identifier with
-several held events in an hour (a pid that comes again) the earliest is taken, by the minute. "last message repeated" at
-the head of a file is of nothing, as it stands in no other file what its last line was.
+Limits: pairs are looked for among sources that touch one that is written or ends, and among those that touch these. Of one
+identifier with several held events in an hour (a pid that comes again) the earliest is taken, by the minute. Counting
+without a store keeps 16 bytes for each cancel near an end of a file. "last message repeated" at the head of a file is of
+nothing, as it stands in no other file what its last line was.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from seismolog.store.journal import SourceEntry
 from seismolog.store.schema import SOURCE
 from seismolog.store.writer import SourceWriter
 
-__all__ = ["by_source", "frames", "pack", "pairs", "settle", "unpack"]
+__all__ = ["Halves", "by_source", "frames", "packed", "settle"]
 
 #: How far apart a held event and its cancel may be, as in the core.
 HORIZON: Final = timedelta(hours=1)
@@ -62,49 +63,52 @@ def by_source(scanned: Scanned, kinds: Sequence[str]) -> dict[int, pl.DataFrame]
     }
 
 
-def pack(edges: pl.DataFrame) -> bytes:
-    """The halves of a source as the journal keeps them."""
-    stream = io.BytesIO()
-    edges.write_ipc(stream, compression="zstd")
-    return stream.getvalue()
+def packed(scanned: Scanned, kinds: Sequence[str]) -> dict[int, bytes]:
+    """The halves of each source of a scan as the journal keeps them, by the source's position."""
+    found = {}
+    for at, halves in by_source(scanned, kinds).items():
+        stream = io.BytesIO()
+        halves.write_ipc(stream, compression="zstd")
+        found[at] = stream.getvalue()
+    return found
 
 
-def unpack(blob: bytes, columns: Sequence[str] | None = None) -> pl.DataFrame:
-    """The halves of a source that :func:`pack` packed."""
+def _unpacked(blob: bytes, columns: Sequence[str] | None = None) -> pl.DataFrame:
     return pl.read_ipc(io.BytesIO(blob), columns=None if columns is None else list(columns))
 
 
-def pairs(edges: pl.DataFrame) -> pl.DataFrame:
-    """The held events that cancels take back.
+class Halves:
+    """Halves of several sources, among which pairs are looked for."""
 
-    Parameters
-    ----------
-    edges
-        Halves of several sources, with a column ``source`` beside those of :func:`by_source`.
+    def __init__(self) -> None:
+        self._held: list[pl.DataFrame] = []
+        self._cancels: list[pl.DataFrame] = []
 
-    Returns
-    -------
-    pl.DataFrame
-        Rows of `edges`: each held event that is taken back.
-    """
-    group = ["server", "id"]
-    cancel = pl.col("kind").is_null()
-    both = (cancel.any() & (~cancel).any()).over(group)
-    few = edges.filter(both).sort("bin_start", *group, SOURCE)
-    waiting: dict[tuple[str, int], list[tuple[datetime, int]]] = defaultdict(list)
-    rows = few.select(*group, "bin_start", cancel.alias("_cancel")).rows()
-    for at, (server, number, when, is_cancel) in enumerate(rows):
-        if not is_cancel:
-            waiting[server, number].append((when, at))
-    taken = []
-    for server, number, when, is_cancel in rows:
-        if is_cancel:
-            held = waiting[server, number]
-            found = next((h for h in held if abs(h[0] - when) <= HORIZON), None)
+    def add(self, source: int | str, halves: pl.DataFrame) -> None:
+        """Add those of a source, as :func:`by_source` gives them."""
+        held = pl.col("kind").is_not_null()
+        self._held.append(halves.filter(held).with_columns(pl.lit(source).alias(SOURCE)))
+        # An identifier is of a server already (``identifier`` in ``rust/core/src/count/worker.rs``).
+        self._cancels.append(halves.filter(~held).select("id", "bin_start"))
+
+    def taken(self) -> pl.DataFrame:
+        """The held events that cancels take back: rows of the halves, with the column ``source``."""
+        if not self._held:
+            return pl.DataFrame()
+        held = pl.concat(self._held).sort("bin_start", "id", SOURCE)
+        ids = held.select("id").unique()
+        cancels = pl.concat([c.join(ids, on="id", how="semi") for c in self._cancels]).sort("bin_start", "id")
+        waiting: dict[int, list[tuple[datetime, int]]] = defaultdict(list)
+        concerned = held.with_row_index("_at").join(cancels, on="id", how="semi")
+        for number, when, at in concerned.sort("_at").select("id", "bin_start", "_at").rows():
+            waiting[number].append((when, at))
+        taken = []
+        for number, when in cancels.rows():
+            found = next((h for h in waiting[number] if abs(h[0] - when) <= HORIZON), None)
             if found is not None:
-                held.remove(found)
+                waiting[number].remove(found)
                 taken.append(found[1])
-    return few[sorted(taken)]
+        return held[sorted(taken)]
 
 
 def frames(taken: pl.DataFrame) -> dict[str, pl.DataFrame]:
@@ -113,7 +117,7 @@ def frames(taken: pl.DataFrame) -> dict[str, pl.DataFrame]:
     Parameters
     ----------
     taken
-        Held events, as :func:`pairs` gives them.
+        Held events, as :meth:`Halves.taken` gives them.
 
     Returns
     -------
@@ -185,25 +189,25 @@ def settle(
     store
         The store as it is before.
     fresh
-        The sources that are being written, each with its halves as :func:`pack` packs them.
+        Halves of the sources that are being written, as :func:`packed` packs them; those without any may be left out.
     logs
         Logs of which what the store has ends with this writing, all of their parts: those replaced, and those written anew.
     """
-    if not fresh:
-        return
     current = store.sources()
-    spans = {
-        source: span
-        for source, entry in current.items()
-        if source not in fresh and entry.whole not in logs and (span := _span(entry))
-    }
-    spans |= {source: span for source, blob in fresh.items() if (span := _span_of(blob))}
-    holders = {s for s in fresh if s in spans}
-    holders |= _near(holders, spans)
-    around = holders | _near(holders, spans)
-    blobs = {**store.journal.edges(around - fresh.keys()), **{s: fresh[s] for s in fresh if s in around}}
-    taken = _taken(blobs).filter(pl.col(SOURCE).is_in(list(holders)))
-    of_source = {str(key[0]): part for key, part in taken.partition_by(SOURCE, as_dict=True).items()}
+    ending = {source for source, entry in current.items() if entry.whole in logs and source not in fresh}
+    spans = {source: _span(entry) for source, entry in current.items() if source not in fresh}
+    spans |= {source: _span_of(blob) for source, blob in fresh.items()}
+    # What ends takes its cancels with it.
+    holders = (fresh.keys() | _near(fresh.keys() | ending, spans)) - ending
+    around = (holders | _near(holders, spans)) - ending
+    halves = Halves()
+    for source, blob in {**store.journal.edges(around - fresh.keys()), **fresh}.items():
+        halves.add(source, _unpacked(blob))
+    taken = halves.taken()
+    if not taken.is_empty():
+        taken = taken.filter(pl.col(SOURCE).is_in(list(holders)))
+    parts = {} if taken.is_empty() else taken.partition_by(SOURCE, as_dict=True)
+    of_source = {str(key[0]): part for key, part in parts.items()}
     for source in sorted(holders):
         part, name = of_source.get(source), source + _SUFFIX
         before = current.get(name)
@@ -236,7 +240,7 @@ def _span(entry: SourceEntry) -> _Span:
 
 
 def _span_of(blob: bytes) -> _Span:
-    halves = unpack(blob, ["server", "bin_start"])
+    halves = _unpacked(blob, ["server", "bin_start"])
     spans = halves.group_by("server").agg(first=pl.col("bin_start").min(), last=pl.col("bin_start").max())
     return {server: (first, last) for server, first, last in spans.rows()}
 
@@ -257,30 +261,6 @@ def _near(some: Collection[str], spans: Mapping[str, _Span]) -> set[str]:
             for since, until in wanted[server]
         )
     }
-
-
-def _taken(blobs: Mapping[str, bytes]) -> pl.DataFrame:
-    """The held events of these sources that cancels in them take back."""
-    keys = ["server", "id"]
-    short = pl.concat(
-        [
-            unpack(blob, [*keys, "bin_start", "kind"]).with_columns(pl.lit(source).alias(SOURCE))
-            for source, blob in blobs.items()
-        ]
-        or [pl.DataFrame(schema={"server": pl.String, "id": pl.UInt64, "kind": pl.String, SOURCE: pl.String})]
-    )
-    cancel = pl.col("kind").is_null()
-    wanted = (
-        short.group_by(keys).agg(cancel.any().alias("_c"), (~cancel).any().alias("_h")).filter("_c", "_h")
-    )
-    concerned = set(short.join(wanted, on=keys, how="semi")[SOURCE])
-    whole = [
-        unpack(blobs[source])
-        .join(wanted.select(keys), on=keys, how="semi")
-        .with_columns(pl.lit(source).alias(SOURCE))
-        for source in sorted(concerned)
-    ]
-    return pairs(pl.concat(whole)) if whole else short.clear()
 
 
 def _mark(taken: pl.DataFrame) -> str:

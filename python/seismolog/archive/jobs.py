@@ -11,6 +11,7 @@ Limits: see the package.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -123,7 +124,8 @@ def count(
         "digest": False,
     }
     parts: list[pl.DataFrame] = []
-    halves: list[pl.DataFrame] = []
+    halves = edges.Halves()
+    sources = itertools.count()
     reports: list[Mapping[str, Any]] = []
     todo = _paths_to_scan(planned)
     tell = _Telling(progress, todo)
@@ -140,7 +142,7 @@ def count(
     def chosen(scanned: Scanned) -> tuple[pl.DataFrame, int]:
         frame = plain_frames(_Unsplit(scanned), scanner.KINDS, (table,))[table]
         for part in edges.by_source(scanned, scanner.KINDS).values():
-            halves.append(part.with_columns(pl.lit(len(halves), dtype=pl.UInt32).alias(SOURCE)))
+            halves.add(next(sources), part)
         return within(frame), frame.height
 
     pace = Pace(options)
@@ -150,7 +152,7 @@ def count(
         pace.made(sum(int(r["bytes"]) for r in scanned), rows)
         parts += taken
         reports += scanned
-    if len(halves) > 1 and not (back := edges.pairs(pl.concat(halves))).is_empty():
+    if not (back := halves.taken()).is_empty():
         parts.append(within(edges.frames(back)[table].with_columns(query_type=pl.lit(None, dtype=pl.String))))
     summary = _summary(reports, options.timezone, options.year)
     return Counted(
@@ -361,8 +363,7 @@ class _Run:
     def _write(self, scanned: Scanned) -> tuple[list[dict[str, Any]], list[str]]:
         ended: list[str] = []
         with self.store.writer() as writer:
-            halves = edges.by_source(scanned, self.scanner.KINDS)
-            packed = {i: edges.pack(frame) for i, frame in halves.items()}
+            packed = edges.packed(scanned, self.scanner.KINDS)
             entries = [
                 replace(entry, edges=packed.get(i)) for i, entry in enumerate(self._entries(scanned.sources))
             ]

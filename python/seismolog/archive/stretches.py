@@ -87,9 +87,9 @@ class Stretches:
         if self._writer is None:
             self._writer = self._stack.enter_context(self._store.writer())
         name = part_of(self._name, self._parts)
-        halves = edges.by_source(scanned, self._kinds).get(0)
-        if halves is not None:
-            self._edges[name] = edges.pack(halves)
+        packed = edges.packed(scanned, self._kinds)
+        if packed:
+            self._edges[name] = packed[0]
         entry = SourceEntry(
             source=name, generation=0, servers=tuple(scanned.servers), edges=self._edges.get(name)
         )
