@@ -16,6 +16,12 @@ pub trait Wide: Copy {
 
     /// One bit for each byte that both windows have in common.
     fn common(self, one: &[u8; 64], other: &[u8; 64]) -> u64;
+
+    /// One bit for each byte of the window that is a digit.
+    fn digits(self, window: &[u8; 64]) -> u64;
+
+    /// Whether each byte of the window is one of the `span + 1` bytes from `least` on that stand at its place.
+    fn within(self, window: &[u8; 64], least: &[u8; 64], span: &[u8; 64]) -> bool;
 }
 
 /// A set of ASCII bytes, in the form in which vector instructions look bytes up: one bit for each upper half of a
@@ -72,6 +78,21 @@ fn common_by_byte(one: &[u8; 64], other: &[u8; 64]) -> u64 {
         .fold(0, |bits, (i, (a, b))| bits | (u64::from(a == b) << i))
 }
 
+fn digits_by_byte(window: &[u8; 64]) -> u64 {
+    window
+        .iter()
+        .enumerate()
+        .fold(0, |bits, (i, b)| bits | (u64::from(b.is_ascii_digit()) << i))
+}
+
+/// Without a branch, so that the compiler makes vectors of it.
+fn within_by_byte(window: &[u8; 64], least: &[u8; 64], span: &[u8; 64]) -> bool {
+    let bytes = window.iter().zip(least.iter().zip(span));
+    bytes.fold(0, |out, (b, (least, span))| {
+        out | u8::from(b.wrapping_sub(*least) > *span)
+    }) == 0
+}
+
 /// What every processor of the architecture has.
 #[derive(Clone, Copy)]
 pub struct Narrow;
@@ -85,6 +106,14 @@ impl Wide for Narrow {
 
     fn common(self, one: &[u8; 64], other: &[u8; 64]) -> u64 {
         common_by_byte(one, other)
+    }
+
+    fn digits(self, window: &[u8; 64]) -> u64 {
+        digits_by_byte(window)
+    }
+
+    fn within(self, window: &[u8; 64], least: &[u8; 64], span: &[u8; 64]) -> bool {
+        within_by_byte(window, least, span)
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -130,7 +159,9 @@ impl Avx2 {
     pub fn detect() -> Option<Avx2> {
         let has = std::arch::is_x86_feature_detected!("avx2")
             && std::arch::is_x86_feature_detected!("bmi1")
-            && std::arch::is_x86_feature_detected!("bmi2");
+            && std::arch::is_x86_feature_detected!("bmi2")
+            && std::arch::is_x86_feature_detected!("lzcnt")
+            && std::arch::is_x86_feature_detected!("popcnt");
         has.then_some(Avx2(()))
     }
 }
@@ -183,6 +214,49 @@ impl Wide for Avx2 {
                 half += 1;
             }
             found
+        }
+    }
+
+    #[inline(always)]
+    fn digits(self, window: &[u8; 64]) -> u64 {
+        use std::arch::x86_64::{
+            _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_min_epu8, _mm256_movemask_epi8, _mm256_set1_epi8,
+            _mm256_sub_epi8,
+        };
+        // SAFETY: an `Avx2` exists only where the processor has AVX2; the loads are unaligned and lie within the
+        // 64 bytes.
+        unsafe {
+            let mut found = 0;
+            let mut half = 0;
+            while half < 2 {
+                let text = _mm256_loadu_si256(window.as_ptr().add(32 * half).cast());
+                let above = _mm256_sub_epi8(text, _mm256_set1_epi8(b'0' as i8));
+                let small = _mm256_cmpeq_epi8(_mm256_min_epu8(above, _mm256_set1_epi8(9)), above);
+                found |= u64::from(_mm256_movemask_epi8(small) as u32) << (32 * half);
+                half += 1;
+            }
+            found
+        }
+    }
+
+    #[inline(always)]
+    fn within(self, window: &[u8; 64], least: &[u8; 64], span: &[u8; 64]) -> bool {
+        use std::arch::x86_64::{
+            _mm256_loadu_si256, _mm256_or_si256, _mm256_setzero_si256, _mm256_sub_epi8, _mm256_subs_epu8,
+            _mm256_testz_si256,
+        };
+        // SAFETY: an `Avx2` exists only where the processor has AVX2; the loads are unaligned and lie within the
+        // 64 bytes.
+        unsafe {
+            let mut past = _mm256_setzero_si256();
+            let mut half = 0;
+            while half < 2 {
+                let load = |bytes: &[u8; 64]| _mm256_loadu_si256(bytes.as_ptr().add(32 * half).cast());
+                let above = _mm256_sub_epi8(load(window), load(least));
+                past = _mm256_or_si256(past, _mm256_subs_epu8(above, load(span)));
+                half += 1;
+            }
+            _mm256_testz_si256(past, past) == 1
         }
     }
 
@@ -266,6 +340,31 @@ impl Wide for Avx512 {
     }
 
     #[inline(always)]
+    fn digits(self, window: &[u8; 64]) -> u64 {
+        use std::arch::x86_64::{
+            _mm512_cmple_epu8_mask, _mm512_loadu_si512, _mm512_set1_epi8, _mm512_sub_epi8,
+        };
+        // SAFETY: an `Avx512` exists only where the processor has its instructions; the load is unaligned and lies
+        // within the 64 bytes.
+        unsafe {
+            let text = _mm512_loadu_si512(window.as_ptr().cast());
+            let above = _mm512_sub_epi8(text, _mm512_set1_epi8(b'0' as i8));
+            _mm512_cmple_epu8_mask(above, _mm512_set1_epi8(9))
+        }
+    }
+
+    #[inline(always)]
+    fn within(self, window: &[u8; 64], least: &[u8; 64], span: &[u8; 64]) -> bool {
+        use std::arch::x86_64::{_mm512_cmpgt_epu8_mask, _mm512_loadu_si512, _mm512_sub_epi8};
+        // SAFETY: an `Avx512` exists only where the processor has its instructions; the loads are unaligned and lie
+        // within the 64 bytes.
+        unsafe {
+            let load = |bytes: &[u8; 64]| _mm512_loadu_si512(bytes.as_ptr().cast());
+            _mm512_cmpgt_epu8_mask(_mm512_sub_epi8(load(window), load(least)), load(span)) == 0
+        }
+    }
+
+    #[inline(always)]
     fn positions<const N: usize>(self, window: &[u8; 64], bytes: [u8; N]) -> [u64; N] {
         use std::arch::x86_64::{_mm512_cmpeq_epi8_mask, _mm512_loadu_si512, _mm512_set1_epi8};
         // SAFETY: an `Avx512` exists only where the processor has its instructions; the load is unaligned and lies
@@ -321,6 +420,29 @@ mod tests {
                 prop_assert_eq!(class.has(byte), byte < 128 && set.contains(&byte));
             }
             prop_assert_eq!(Narrow.common(one, &other) & take, take);
+            let least = other.map(|b| b.wrapping_sub(4));
+            let spans = [[255; 64], [take as u8 | 127; 64], least].map(|mut span| {
+                (0..64).filter(|i| take >> i & 1 == 1).for_each(|i| span[i] = span[i].max(4));
+                span
+            });
+            let digits = Narrow.digits(one);
+            for (i, b) in one.iter().enumerate() {
+                prop_assert_eq!(digits >> i & 1 == 1, b.is_ascii_digit());
+            }
+            for span in &spans {
+                let all = (0..64).all(|i| one[i].wrapping_sub(least[i]) <= span[i]);
+                prop_assert_eq!(Narrow.within(one, &least, span), all);
+                #[cfg(target_arch = "x86_64")]
+                if let Some(avx2) = Avx2::detect() {
+                    prop_assert_eq!(avx2.within(one, &least, span), all);
+                    prop_assert_eq!(avx2.digits(one), digits);
+                }
+                #[cfg(target_arch = "x86_64")]
+                if let Some(avx512) = Avx512::detect() {
+                    prop_assert_eq!(avx512.within(one, &least, span), all);
+                    prop_assert_eq!(avx512.digits(one), digits);
+                }
+            }
             #[cfg(target_arch = "x86_64")]
             if let Some(avx2) = Avx2::detect() {
                 prop_assert_eq!(avx2.of_class(one, &class), Narrow.of_class(one, &class));

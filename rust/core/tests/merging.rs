@@ -117,10 +117,31 @@ fn address() -> impl Strategy<Value = String> {
     ]
 }
 
+/// A query as BIND 9.9 and later write it, or nearly so.
+fn usual_query() -> impl Strategy<Value = String> {
+    let odd = prop_oneof![
+        20 => Just(("", "query", "+E(0)K (192.0.2.53)")),
+        2 => Just(("", "query", "-")),
+        1 => Just(("view inside: ", "query", "+")),
+        1 => Just(("", "query", "response: NOERROR")),
+        1 => Just(("", "updated", "+")),
+    ];
+    let pid = prop::bool::weighted(0.9);
+    (address(), 0u8..6, any::<bool>(), prop::sample::select(vec!["A", "MX", "PTR", "AAAA", "TYPE65", "LOC"]), odd, pid)
+        .prop_map(|(client, n, pointer, query_type, (view, what, flags), same)| {
+            let pid = if same { 7 } else { 12_345 };
+            let pointer = if pointer { "@0x7f85b4026ed0 " } else { "" };
+            format!(
+                "named[{pid}]: client {pointer}{client}#5353 (n{n}.example): {view}{what}: n{n}.example IN {query_type} {flags}"
+            )
+        })
+}
+
 fn message() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => (address(), 0u8..6, prop_oneof![Just("A"), Just("MX"), Just("PTR"), Just("AAAA")])
             .prop_map(|(c, n, t)| format!("named[7]: client {c}#53: query: n{n}.example IN {t} +")),
+        8 => usual_query(),
         1 => (address(), 0u8..4).prop_map(|(c, q)| format!(
             "sendmail[9]: q{q}: from=<a@example.jp>, size=1, class=0, nrcpts=2, msgid=<m>, proto=ESMTP, daemon=MTA, relay=h [{c}]"
         )),

@@ -9,6 +9,8 @@ use crate::dialect::Dialect;
 use crate::syslog::header::{Clock, Header};
 use crate::wide::{Class, Wide};
 
+use super::usual::Time;
+
 /// How the time stands at the head of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shape {
@@ -34,6 +36,8 @@ pub struct TimeCache {
     pub clock: Clock,
     /// The minute on that clock.
     pub minute: i64,
+    /// The same as bits, for usual queries.
+    pub time: Option<Time>,
 }
 
 #[inline(always)]
@@ -80,11 +84,13 @@ impl TimeCache {
             offset_length: 0,
             clock: stamp.clock,
             minute,
+            time: None,
         };
         let at = |i: usize| line.get(i).copied().unwrap_or(0);
         if stamp.clock == Clock::Yearless && at(12) == b':' && at(15) == b' ' && two_digits(line, 13) {
             return Some(TimeCache {
                 high: load8(line, 4),
+                time: Time::new(line, 16, 13, 0..0),
                 ..blank
             });
         }
@@ -95,6 +101,7 @@ impl TimeCache {
             offset.get_mut(..text.len())?.copy_from_slice(text);
             let offset_length = text.len() as u8;
             return Some(TimeCache {
+                time: Time::new(line, end + 1, 17, 20..from),
                 shape: Shape::Iso,
                 high: load8(line, 8),
                 offset,
@@ -113,6 +120,7 @@ impl TimeCache {
             return Some(TimeCache {
                 shape: Shape::Bind,
                 high: load8(line, 9),
+                time: Time::new(line, 25, 18, 21..24),
                 ..blank
             });
         }
@@ -167,52 +175,60 @@ pub fn is_repetition(message: &[u8]) -> bool {
         && (message.starts_with(b"message repeated ") || message.starts_with(b"last message "))
 }
 
-/// The positions of the line ends of a block, found 64 bytes at a time.
-pub struct LineEnds<'b, W> {
-    wide: W,
-    block: &'b [u8],
-    /// Start of the window after the current one.
-    next: usize,
-    /// Line ends of the current window that have not been given out.
-    bits: u64,
+/// Line ends that are found ahead, and room for those of one more window.
+const ENDS: usize = 4096;
+const ENDS_ROOM: usize = ENDS + 64;
+/// How far is looked at most.
+const FAR: usize = 1 << 30;
+
+/// The positions of the line ends of a block, found 64 bytes at a time and some thousand ahead: lines end where no
+/// processor can guess, so that looking for the next end when it is needed would cost a wrong guess each.
+pub struct LineEnds {
+    found: Box<[u32; ENDS_ROOM]>,
 }
 
-impl<'b, W: Wide> LineEnds<'b, W> {
-    /// At the start of a block.
-    #[must_use]
-    pub fn new(wide: W, block: &'b [u8]) -> Self {
+impl Default for LineEnds {
+    fn default() -> Self {
         LineEnds {
-            wide,
-            block,
-            next: 0,
-            bits: 0,
+            found: Box::new([0; ENDS_ROOM]),
         }
     }
+}
 
-    /// The next line end.
+impl LineEnds {
+    /// The first line ends of a text, and how far was looked: to its end if there are not too many.
     #[inline(always)]
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "kept out of the iterator machinery on purpose: the hottest loop"
-    )]
-    pub fn next(&mut self) -> Option<usize> {
-        while self.bits == 0 {
-            let Some(window) = self
-                .block
-                .get(self.next..)
-                .and_then(|rest| rest.first_chunk::<64>())
-            else {
-                let rest = self.block.get(self.next..)?;
-                let at = rest.iter().position(|&b| b == b'\n')?;
-                self.next += at + 1;
-                return Some(self.next - 1);
-            };
-            [self.bits] = self.wide.positions(window, [b'\n']);
-            self.next += 64;
+    pub fn find<W: Wide>(&mut self, wide: W, text: &[u8]) -> (&[u32], usize) {
+        let text = text.get(..FAR).unwrap_or(text);
+        let (mut found, mut at) = (0, 0);
+        while found < ENDS
+            && let Some(window) = text.get(at..).and_then(|rest| rest.first_chunk::<64>())
+        {
+            let [mut bits] = wide.positions(window, [b'\n']);
+            let behind = found + bits.count_ones() as usize;
+            // Two ends at most stand in nearly every window: both places are written, whether there is one or not.
+            for i in 0..2 {
+                self.found[found + i] = at as u32 + bits.trailing_zeros();
+                bits &= bits.wrapping_sub(1);
+            }
+            let mut i = found + 2;
+            while bits != 0 {
+                self.found[i] = at as u32 + bits.trailing_zeros();
+                bits &= bits.wrapping_sub(1);
+                i += 1;
+            }
+            found = behind;
+            at += 64;
         }
-        let at = self.bits.trailing_zeros() as usize;
-        self.bits &= self.bits - 1;
-        Some(self.next - 64 + at)
+        if found < ENDS {
+            let rest = text.get(at..).unwrap_or_default();
+            for (i, _) in rest.iter().enumerate().filter(|(_, b)| **b == b'\n') {
+                self.found[found] = (at + i) as u32;
+                found += 1;
+            }
+            at = text.len();
+        }
+        (&self.found[..found], at)
     }
 }
 
@@ -579,6 +595,32 @@ impl TagCache {
                 self.tags[at + 1] = self.tags[at];
             }
             self.tags[at] = Some(tag);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wide::Narrow;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_line_end_is_found(
+            pieces in proptest::collection::vec(("[a-z]{0,90}", 1_usize..5000), 0..12),
+        ) {
+            // Lines of all lengths, and more empty ones than are found at a time.
+            let text: String = pieces.iter().map(|(line, ends)| format!("{line}{}", "\n".repeat(*ends))).collect();
+            let text = text.as_bytes();
+            let expected: Vec<usize> = (0..text.len()).filter(|i| text[*i] == b'\n').collect();
+            let (mut found, mut looked, mut ends) = (Vec::new(), 0, LineEnds::default());
+            while looked < text.len() {
+                let (next, length) = ends.find(Narrow, &text[looked..]);
+                found.extend(next.iter().map(|end| looked + *end as usize));
+                looked += length;
+            }
+            prop_assert_eq!(found, expected);
         }
     }
 }

@@ -19,6 +19,7 @@ pub mod seal;
 pub mod summary;
 pub mod table;
 pub mod timeline;
+pub mod usual;
 pub mod worker;
 
 use address::Prefix;

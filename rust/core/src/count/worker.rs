@@ -11,7 +11,7 @@ use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::dialect::Dialect;
-use crate::dialect::bind::quick;
+use crate::dialect::bind::quick::{self, Query};
 use crate::event::{Event, Kind, Memory as Relation, QueryType, Verdict};
 use crate::syslog::header::{self, Clock, Header, Scratch};
 use crate::syslog::repeat;
@@ -27,6 +27,7 @@ use super::lookup::{LineEnds, TagCache, TimeCache, is_repetition};
 use super::memory::{Half, Held, Memory};
 use super::seal::{ClientColumns, Sealed, Sealer, TrafficRow};
 use super::timeline::{Course, YEAR_MINUTES, Years};
+use super::usual::{Heads, SPAN};
 use super::{Limits, Options};
 
 pub use edges::Edge;
@@ -93,7 +94,58 @@ struct Counted {
     recipients: u32,
 }
 
-/// An event that waits for its client's place in the table to come into the cache.
+/// Servers that [`Queue`] has at hand, by their number.
+const HANDS: usize = 4;
+
+/// Events that wait at most.
+const WAITING: usize = 32;
+
+/// Events of a block that wait to be counted together: what they are counted in has come into the cache by then, and
+/// reading and counting are two short loops instead of a long one.
+struct Queue<'b> {
+    /// Servers and their streams of the lines before, as far back as they were usual queries of the minute at hand: as
+    /// long as such lines follow one another nothing happens but that they are counted, so that the minute of these
+    /// streams is still theirs.
+    hands: [Option<(u32, usize)>; HANDS],
+    length: usize,
+    events: [Waiting<'b>; WAITING],
+}
+
+impl<'b> Queue<'b> {
+    fn new() -> Self {
+        let none = Waiting {
+            stream: 0,
+            client_hash: 0,
+            spelling: &[],
+            name: &[],
+            hint: 0,
+            event: Counted {
+                kind: Kind::DnsQuery,
+                client: NONE,
+                query_type: QueryType::Other,
+                hash: 0,
+                recipients: 0,
+            },
+        };
+        Queue {
+            hands: [None; HANDS],
+            length: 0,
+            events: [none; WAITING],
+        }
+    }
+
+    /// Adds an event; whether the queue is full then. One that is full must be counted before.
+    #[inline(always)]
+    fn push(&mut self, event: Waiting<'b>) -> bool {
+        if let Some(place) = self.events.get_mut(self.length) {
+            *place = event;
+            self.length += 1;
+        }
+        self.length == WAITING
+    }
+}
+
+/// An event that waits.
 #[derive(Clone, Copy)]
 struct Waiting<'b> {
     stream: usize,
@@ -164,6 +216,8 @@ pub struct Worker {
     repeats: Vec<Repeat>,
     times: [Option<TimeCache>; 2],
     tags: TagCache,
+    heads: Heads,
+    ends: Option<LineEnds>,
     scratch: Scratch,
     need_client: bool,
     /// Events are counted one line behind; not those of which the details need what a line says beside its client
@@ -211,6 +265,8 @@ impl Worker {
             repeats: Vec::new(),
             times: [None, None],
             tags: TagCache::default(),
+            heads: Heads::default(),
+            ends: None,
             scratch: Scratch::default(),
             need_client: options.clients || options.details || !options.inside.is_empty(),
             behind: options.clients || options.details || !options.inside.is_empty(),
@@ -284,34 +340,40 @@ impl Worker {
     }
 
     #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,bmi1,bmi2")]
+    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
     fn lines_avx2(&mut self, wide: Avx2, block: &[u8]) {
         self.lines_with(wide, block);
     }
 
     #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512bw,avx512vl,avx2,bmi1,bmi2")]
+    #[target_feature(enable = "avx512bw,avx512vl,avx2,bmi1,bmi2,lzcnt,popcnt")]
     fn lines_avx512(&mut self, wide: Avx512, block: &[u8]) {
         self.lines_with(wide, block);
     }
 
     #[inline(always)]
     fn lines_with<W: Wide>(&mut self, wide: W, block: &[u8]) {
-        let mut waiting = None;
-        let mut from = 0;
-        let mut ends = LineEnds::new(wide, block);
-        while let Some(end) = ends.next() {
-            self.line_behind(wide, block, from, end, &mut waiting);
-            from = end + 1;
+        let mut waiting = Queue::new();
+        let mut ends = std::mem::take(&mut self.ends).unwrap_or_default();
+        let (mut from, mut looked) = (0, 0);
+        while let Some(text) = block.get(looked..).filter(|text| !text.is_empty()) {
+            let (found, length) = ends.find(wide, text);
+            for &end in found {
+                let end = looked + end as usize;
+                self.line_behind(wide, block, from, end, &mut waiting);
+                from = end + 1;
+            }
+            looked += length;
         }
         if from < block.len() {
             self.line_behind(wide, block, from, block.len(), &mut waiting);
         }
         self.count_waiting(&mut waiting);
+        self.ends = Some(ends);
     }
 
-    /// Reads a line, and counts the event that waits. The event of this line then waits in its place: by
-    /// the time it is counted, its client's place in the table has come into the cache.
+    /// Reads a line. Its event waits, if nothing it does must come before the next line is read; else what waits is
+    /// counted first.
     #[inline(always)]
     fn line_behind<'b, W: Wide>(
         &mut self,
@@ -319,9 +381,23 @@ impl Worker {
         block: &'b [u8],
         from: usize,
         end: usize,
-        waiting: &mut Option<Waiting<'b>>,
+        waiting: &mut Queue<'b>,
     ) {
         self.tally.lines += 1;
+        if self.behind
+            && let Some(line) = block.get(from..).and_then(|rest| rest.first_chunk::<SPAN>())
+            && let Some((server, query)) = self.usual(wide, line, end - from, waiting)
+        {
+            let hand = waiting.hands.get(server as usize % HANDS).copied().flatten();
+            let stream = match hand {
+                Some((at_hand, stream)) if at_hand == server => stream,
+                _ => self.take_in_hand(server, waiting),
+            };
+            self.by_dialect[Dialect::Bind as usize] += 1;
+            self.wait(stream, query, waiting);
+            return;
+        }
+        waiting.hands = [None; HANDS];
         let line = block.get(from..end).unwrap_or_default();
         let line = match line {
             [rest @ .., b'\r'] => rest,
@@ -343,12 +419,7 @@ impl Worker {
                 && let Some(dialect) = found.dialect
                 && !is_repetition(found.message)
             {
-                let stream = self.stream_of(found.server, clock);
-                let known = minute_of(clock, minute, &self.years);
-                if known == NO_MINUTE || self.streams[stream].turned != known {
-                    self.count_waiting(waiting);
-                    self.turn(stream, clock, minute);
-                }
+                let stream = self.turned(found.server, clock, minute, waiting);
                 self.by_dialect[dialect as usize] += 1;
                 if dialect == Dialect::Bind
                     && let Some((client, name, query_type)) =
@@ -364,30 +435,10 @@ impl Worker {
                         self.verdict(stream, dialect, Verdict::Event(event), 1);
                         return;
                     }
-                    let client_hash = self.clients.hash(client);
-                    self.clients.prefetch(client_hash);
-                    let hash = if self.names { name_hash(name).max(1) } else { 0 };
-                    let hint = Recent::hint(hash, client_hash);
-                    self.recent.prefetch(hint);
-                    if let Some(detail) = &self.detail {
-                        detail.prefetch(hash);
-                    }
-                    self.count_waiting(waiting);
-                    self.matched += 1;
-                    *waiting = Some(Waiting {
-                        stream,
-                        client_hash,
-                        spelling: client,
-                        name,
-                        hint,
-                        event: Counted {
-                            kind: Kind::DnsQuery,
-                            client: NONE,
-                            query_type,
-                            hash,
-                            recipients: 0,
-                        },
-                    });
+                    let fields = end - found.message.len() + b"client ".len();
+                    self.heads
+                        .learn(block.get(from + at..fields).unwrap_or_default(), found.server);
+                    self.wait(stream, (client, name, query_type), waiting);
                     return;
                 }
                 let quick = if W::CHEAP {
@@ -412,9 +463,8 @@ impl Worker {
                         let client_hash = self.clients.hash(event.client);
                         self.clients.prefetch(client_hash);
                         let hash = self.name_of(&event);
-                        self.count_waiting(waiting);
                         self.matched += 1;
-                        *waiting = Some(Waiting {
+                        let full = waiting.push(Waiting {
                             stream,
                             client_hash,
                             spelling: event.client,
@@ -428,6 +478,9 @@ impl Worker {
                                 recipients: event.recipients,
                             },
                         });
+                        if full {
+                            self.count_waiting(waiting);
+                        }
                     }
                     verdict => {
                         if let Verdict::Unmatched(_) = verdict {
@@ -444,6 +497,82 @@ impl Worker {
         self.slow_line(line);
     }
 
+    /// Reads a line that is a usual query of the minute at hand, or of the one before, which then is at hand.
+    #[inline(always)]
+    fn usual<'b, W: Wide>(
+        &mut self,
+        wide: W,
+        line: &'b [u8; SPAN],
+        end: usize,
+        waiting: &mut Queue<'b>,
+    ) -> Option<(u32, Query<'b>)> {
+        let mut at = self.times[0].as_ref()?.time.as_ref()?.matches(wide, line);
+        if at.is_none() {
+            at = self.times[1].as_ref()?.time.as_ref()?.matches(wide, line);
+            if at.is_some() {
+                self.times.swap(0, 1);
+                waiting.hands = [None; HANDS];
+            }
+        }
+        self.heads.query(wide, line, at?, end)
+    }
+
+    /// The stream of a server that writes usual queries of the minute at hand.
+    #[inline(never)]
+    fn take_in_hand(&mut self, server: u32, waiting: &mut Queue<'_>) -> usize {
+        // A line of its minute has just been read.
+        let (clock, minute) = self.times[0].map_or((Clock::Local, NO_MINUTE), |t| (t.clock, t.minute));
+        let stream = self.turned(server, clock, minute, waiting);
+        waiting.hands[server as usize % HANDS] = Some((server, stream));
+        stream
+    }
+
+    /// The stream of a server, which has turned to this minute.
+    #[inline(always)]
+    fn turned(&mut self, server: u32, clock: Clock, minute: i64, waiting: &mut Queue<'_>) -> usize {
+        let stream = self.stream_of(server, clock);
+        let known = minute_of(clock, minute, &self.years);
+        if known == NO_MINUTE || self.streams[stream].turned != known {
+            self.count_waiting(waiting);
+            self.turn(stream, clock, minute);
+        }
+        stream
+    }
+
+    /// Has a query wait.
+    #[inline(always)]
+    fn wait<'b>(&mut self, stream: usize, (client, name, query_type): Query<'b>, waiting: &mut Queue<'b>) {
+        let client_hash = self.clients.hash(client);
+        self.clients.prefetch(client_hash);
+        let (mut hash, mut hint) = (0, 0);
+        if self.names {
+            hash = name_hash(name).max(1);
+            hint = Recent::hint(hash, client_hash);
+            self.recent.prefetch(hint);
+            if let Some(detail) = &self.detail {
+                detail.prefetch(hash);
+            }
+        }
+        self.matched += 1;
+        let full = waiting.push(Waiting {
+            stream,
+            client_hash,
+            spelling: client,
+            name,
+            hint,
+            event: Counted {
+                kind: Kind::DnsQuery,
+                client: NONE,
+                query_type,
+                hash,
+                recipients: 0,
+            },
+        });
+        if full {
+            self.count_waiting(waiting);
+        }
+    }
+
     /// Where minutes meet, lines of both come in turn: if the line lies in the minute before the one that is at hand,
     /// that one is at hand from now on.
     #[inline(never)]
@@ -453,31 +582,78 @@ impl Worker {
         Some(at)
     }
 
-    /// Counts the event that waits, if one does.
+    /// Counts the events that wait.
     #[inline(always)]
-    fn count_waiting(&mut self, waiting: &mut Option<Waiting<'_>>) {
-        if let Some(w) = waiting.take() {
-            let mut event = w.event;
-            if event.hash != 0
+    fn count_waiting(&mut self, waiting: &mut Queue<'_>) {
+        if waiting.length > 0 {
+            self.count_queue(waiting);
+        }
+    }
+
+    #[inline(never)]
+    fn count_queue(&mut self, queue: &mut Queue<'_>) {
+        let events = queue.events.get_mut(..queue.length).unwrap_or_default();
+        queue.length = 0;
+        for w in events.iter_mut() {
+            if w.event.hash != 0
                 && let Some(Some(bin)) = self.bins.get(self.streams[w.stream].bin)
             {
                 self.recent.prefetch_asked(w.hint, bin);
             }
-            event.client = self.clients.id_of(w.client_hash, w.spelling);
-            if event.kind == Kind::SmtpAccepted && self.clients.known(event.client).reinjection {
-                event.kind = Kind::SmtpReinjected;
+            w.event.client = self.clients.id_of(w.client_hash, w.spelling);
+            if w.event.kind == Kind::SmtpAccepted && self.clients.known(w.event.client).reinjection {
+                w.event.kind = Kind::SmtpReinjected;
             }
-            self.make_room();
-            if let Some(detail) = &mut self.detail {
-                // Only DNS queries wait where details are counted.
-                let detailed = Detailed::Query(detail.query(w.name, event.hash, event.query_type));
-                detail.set_last(w.stream as u32, detailed);
-                if event.query_type == QueryType::Ptr {
-                    self.count_detail(w.stream, event.client, detailed, 1);
-                }
+        }
+        if self.detail.is_some() {
+            for w in events {
+                self.detail_waiting(w);
+                self.count_at(w.stream, w.event, 1, w.hint);
+                self.streams[w.stream].last = Some(Last::Event(w.event));
             }
-            self.count_at(w.stream, event, 1, w.hint);
-            self.streams[w.stream].last = Some(Last::Event(event));
+            return;
+        }
+        for alike in events.chunk_by(|a, b| a.stream == b.stream && a.event.kind == b.event.kind) {
+            self.count_alike(alike);
+        }
+    }
+
+    /// Counts events of one kind and stream.
+    #[inline(always)]
+    fn count_alike(&mut self, mut events: &[Waiting<'_>]) {
+        while let [first, ..] = events {
+            let (stream, kind) = (first.stream, first.event.kind);
+            let at = self.streams[stream].bin;
+            let Some(Some(bin)) = self.bins.get_mut(at) else {
+                // Never: a stream that has turned has a bin.
+                return;
+            };
+            bin.tables[kind as usize].get_or_insert_with(|| self.pool.table(kind));
+            // Up to the one with which it is time to fold.
+            let full = events
+                .iter()
+                .position(|w| add(bin, w.event, 1, (&mut self.recent, w.hint)));
+            let counted = full.map_or(events.len(), |last| last + 1);
+            if let Some(last) = events.get(counted - 1) {
+                self.streams[stream].last = Some(Last::Event(last.event));
+            }
+            events = events.get(counted..).unwrap_or_default();
+            if full.is_some() {
+                self.fold(at);
+            }
+        }
+    }
+
+    /// Counts the details of a query that waited; only queries wait where details are counted.
+    #[inline(always)]
+    fn detail_waiting(&mut self, w: &Waiting<'_>) {
+        self.make_room();
+        if let Some(detail) = &mut self.detail {
+            let detailed = Detailed::Query(detail.query(w.name, w.event.hash, w.event.query_type));
+            detail.set_last(w.stream as u32, detailed);
+            if w.event.query_type == QueryType::Ptr {
+                self.count_detail(w.stream, w.event.client, detailed, 1);
+            }
         }
     }
 

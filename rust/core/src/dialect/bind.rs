@@ -35,6 +35,7 @@ pub(super) mod scan;
 #[cfg(test)]
 mod tests;
 mod types;
+pub mod usual;
 
 /// Names of `named` and of its builds; a directory before the name and a suffix after `-` are allowed.
 const PROGRAMS: [&[u8]; 4] = [b"named", b"bind", b"bind9", b"isc-bind-named"];

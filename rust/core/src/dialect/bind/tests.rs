@@ -3,7 +3,24 @@ use proptest::prelude::*;
 
 use super::scan::{find, word};
 use super::types::{TYPES, type_of, type_of_word};
+use super::usual::fields;
 use super::*;
+use crate::count::usual::SPAN;
+use crate::wide::Narrow;
+
+/// The fields of a line, read in every way that the processor has.
+fn fields_of(line: &[u8; SPAN], from: usize, end: usize) -> Option<quick::Query<'_>> {
+    let told = fields(Narrow, line, from, end);
+    #[cfg(target_arch = "x86_64")]
+    {
+        use crate::wide::{Avx2, Avx512};
+        let wide = Avx2::detect().map(|wide| fields(wide, line, from, end));
+        assert_eq!(wide.unwrap_or(told), told);
+        let wide = Avx512::detect().map(|wide| fields(wide, line, from, end));
+        assert_eq!(wide.unwrap_or(told), told);
+    }
+    told
+}
 
 fn event(message: &str) -> Option<Event<'_>> {
     match parse(b"named", b"1", message.as_bytes()) {
@@ -196,9 +213,18 @@ proptest! {
         // The block goes on behind the line.
         let block = format!("{before}{message}\n{behind}");
         let (from, end) = (before.len(), before.len() + message.len());
-        if let Some((client, name, query_type)) = quick::query(crate::wide::Narrow, block.as_bytes(), from, end) {
+        if let Some((client, name, query_type)) = quick::query(Narrow, block.as_bytes(), from, end) {
             let expected = Event { client, name, query_type, ..Event::new(Kind::DnsQuery) };
             prop_assert_eq!(parse(b"named", b"1", message.as_bytes()), Verdict::Event(expected), "{}", message);
+        }
+        // The same of the reading that looks at the fields of a line at once, which says less often what it is.
+        let long = format!("{block}{}", "query: a IN A + ".repeat(100));
+        if let Some(line) = long.as_bytes().get(from..).and_then(|rest| rest.first_chunk::<SPAN>()) {
+            let told = fields_of(line, "client ".len(), end - from);
+            if let Some((client, name, query_type)) = told && message.starts_with("client ") {
+                let expected = Event { client, name, query_type, ..Event::new(Kind::DnsQuery) };
+                prop_assert_eq!(parse(b"named", b"1", message.as_bytes()), Verdict::Event(expected), "{}", message);
+            }
         }
     }
 
@@ -206,6 +232,16 @@ proptest! {
     fn the_usual_line_is_read_quickly(name in "[a-z0-9.\\-]{1,50}", port in 1_u32..65_536) {
         let message = format!("client @0x7f85b4026ed0 10.1.2.3#{port} ({name}): query: {name} IN A +E(0) (192.0.2.53)");
         let block = format!("{message}\n{}", " ".repeat(64));
-        prop_assert!(quick::query(crate::wide::Narrow, block.as_bytes(), 0, message.len()).is_some());
+        prop_assert!(quick::query(Narrow, block.as_bytes(), 0, message.len()).is_some());
+        let line = format!("{message}\n{}", " ".repeat(SPAN));
+        let line = line.as_bytes().first_chunk::<SPAN>().expect("long enough");
+        let known = ["client ".len(), 0].map(|from| fields_of(line, from, message.len()));
+        let [told, nothing] = known;
+        prop_assert_eq!(told.map(|(client, name, _)| (client, name)), Some((&b"10.1.2.3"[..], name.as_bytes())));
+        prop_assert_eq!(nothing, None);
+        // The line must hold all that is read.
+        let cut = message.len() - " +E(0) (192.0.2.53)".len();
+        prop_assert_eq!(fields_of(line, "client ".len(), cut + 1), None);
+        prop_assert!(fields_of(line, "client ".len(), cut + 2).is_some());
     }
 }

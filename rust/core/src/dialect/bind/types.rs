@@ -69,6 +69,13 @@ const SLOTS: [(u64, QueryType); 32] = {
     slots
 };
 
+/// The type that a word names, if it has a name of its own in the tables; of an empty word there is no telling.
+#[inline(always)]
+pub(super) fn known_type(head: u64) -> Option<QueryType> {
+    let (name, query_type) = SLOTS[slot(head)];
+    (name == head).then_some(query_type)
+}
+
 /// The type that a word of at most eight bytes names; zeros fill it up.
 #[inline]
 pub(super) fn type_of_word(head: u64) -> QueryType {
