@@ -256,29 +256,12 @@ const WINDOW: usize = 48;
 /// Places for heads, in pairs: two heads that meet have room side by side.
 const PLACES: usize = 128;
 
-/// A whole text between time and message (`ns1 named[1201]: `), pid and all: most lines of a busy daemon
-/// repeat it to the letter.
-#[derive(Clone, Copy)]
-struct Whole {
-    /// The text, up to 48 bytes.
-    text: [u8; WINDOW],
-    length: u8,
-    head_length: u8,
-    tag: Tag,
-}
-
-/// Places for whole texts, by their first bytes (the host name).
-const WHOLE_PLACES: usize = 16;
-/// A place whose text has changed so often stays empty: programs with a process for each session write there.
-const CHANGES_MOST: u8 = 64;
 const DIGITS: Class = Class::of(b"0123456789");
 /// Digits that a pid may have.
 const PID_MOST: usize = 11;
 
 /// Host and program texts seen, by hash.
 pub struct TagCache {
-    whole: [Option<Whole>; WHOLE_PLACES],
-    changes: [u8; WHOLE_PLACES],
     tags: Vec<Option<Tag>>,
     /// What stands between time and message in BIND's own channels (`queries: info: `).
     literal: Vec<u8>,
@@ -288,8 +271,6 @@ pub struct TagCache {
 impl Default for TagCache {
     fn default() -> Self {
         TagCache {
-            whole: [None; WHOLE_PLACES],
-            changes: [0; WHOLE_PLACES],
             tags: vec![None; PLACES],
             literal: Vec::new(),
             literal_tag: None,
@@ -384,34 +365,12 @@ fn place_by(first: u64, last: u64, length: usize) -> usize {
     (super::hash::fold(first ^ (length as u64), last ^ 0x9e37_79b9_7f4a_7c15) as usize) & (PLACES - 2)
 }
 
-#[inline(always)]
-fn whole_place(rest: &[u8]) -> usize {
-    (load8(rest, 0).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60) as usize
-}
-
-/// Whether `text` begins with `before`, eight bytes at a time.
-#[inline(always)]
-fn same(before: &[u8], text: &[u8; WINDOW]) -> bool {
-    let n = before.len();
-    if n < 8 {
-        return false;
-    }
-    let mut at = 0;
-    while at + 8 < n {
-        if load8(before, at) != load8(text, at) {
-            return false;
-        }
-        at += 8;
-    }
-    load8(before, n - 8) == load8(text, n - 8)
-}
-
 impl TagCache {
     /// Takes the text after the time apart, which stands in `block` from `from` to `end`, if its head has been seen.
     #[inline(always)]
     #[must_use]
     pub fn find<'a, W: Wide>(
-        &mut self,
+        &self,
         wide: W,
         block: &'a [u8],
         from: usize,
@@ -429,25 +388,6 @@ impl TagCache {
                 dialect,
                 program: &rest[..0],
                 pid: &rest[..0],
-                message,
-            });
-        }
-        let whole = &self.whole[whole_place(rest)];
-        if let Some(w) = whole
-            && let Some((before, message)) = rest.split_at_checked(w.length as usize)
-            && same(before, &w.text)
-        {
-            let program = before.get(w.tag.program_from as usize..w.head_length as usize)?;
-            let pid = if w.length > w.head_length + 3 {
-                before.get(w.head_length as usize + 1..w.length as usize - 3)?
-            } else {
-                &rest[..0]
-            };
-            return Some(Found {
-                server: w.tag.server,
-                dialect: w.tag.dialect,
-                program,
-                pid,
                 message,
             });
         }
@@ -509,29 +449,13 @@ impl TagCache {
     }
 
     #[inline(never)]
-    fn find_head<'a>(&mut self, rest: &'a [u8]) -> Option<Found<'a>> {
+    fn find_head<'a>(&self, rest: &'a [u8]) -> Option<Found<'a>> {
         let end = head_end(rest)?;
         let head = rest.get(..end)?;
         let place = place(head);
         let pair = self.tags.get(place..place + 2)?;
         let tag = *pair.iter().flatten().find(|tag| tag.is(head))?;
         let (pid, message) = after_head(rest, end)?;
-        let length = rest.len() - message.len();
-        let at = whole_place(rest);
-        if self.changes[at] >= CHANGES_MOST {
-            self.whole[at] = None;
-        } else if let Some(before) = rest.get(..length).filter(|b| b.len() <= WINDOW) {
-            self.changes[at] += 1;
-            let mut text = [0; WINDOW];
-            text[..length].copy_from_slice(before);
-            let whole = Whole {
-                text,
-                length: length as u8,
-                head_length: end as u8,
-                tag,
-            };
-            self.whole[at] = Some(whole);
-        }
         Some(Found {
             server: tag.server,
             dialect: tag.dialect,

@@ -601,8 +601,12 @@ impl Worker {
                 self.recent.prefetch_asked(w.hint, bin);
             }
             w.event.client = self.clients.id_of(w.client_hash, w.spelling);
-            if w.event.kind == Kind::SmtpAccepted && self.clients.known(w.event.client).reinjection {
-                w.event.kind = Kind::SmtpReinjected;
+        }
+        if !self.options.reinjection.is_empty() {
+            for w in events.iter_mut().filter(|w| w.event.kind == Kind::SmtpAccepted) {
+                if self.clients.known(w.event.client).reinjection {
+                    w.event.kind = Kind::SmtpReinjected;
+                }
             }
         }
         if self.detail.is_some() {

@@ -75,10 +75,10 @@ impl<'a, W: Wide> Line<'a, W> {
 /// Whether a text may begin with an address of this machine's own, however it is written.
 #[inline(always)]
 pub(super) fn may_be_loopback(text: &[u8]) -> bool {
-    match text.first() {
-        Some(b'1') => text.starts_with(b"127."),
-        Some(b':' | b'I' | b'i') | None => true,
-        Some(_) => false,
+    match text.first_chunk::<4>() {
+        // What an address begins with nobody can guess: all is asked, and the answer is nearly always no.
+        Some(head) => (head == b"127.") | (head[0] == b':') | (head[0] | 0x20 == b'i'),
+        None => matches!(text.first(), Some(b':' | b'I' | b'i') | None),
     }
 }
 
