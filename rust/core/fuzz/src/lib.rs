@@ -97,6 +97,45 @@ pub fn repeat(data: &[u8]) {
     }
 }
 
+/// Fuzzes the ways of a line: what a block remembers of the lines before, and reads of a line at once, changes nothing.
+pub fn lines(data: &[u8]) {
+    use seismolog_core::count::worker::Worker;
+    use seismolog_core::count::{Limits, Options};
+    // A line is known by what it begins with from the third time on, and read at once where more stands behind it.
+    let behind = [b'x'; seismolog_core::count::usual::SPAN];
+    let text = [data, b"\n", data, b"\n", data, b"\n", &behind].concat();
+    let count = |blocks: &mut dyn Iterator<Item = &[u8]>, details: bool| {
+        let options = Options {
+            state: true,
+            details,
+            ..Options::default()
+        };
+        let mut worker = Worker::new(&options, &Limits::default());
+        for block in blocks {
+            worker.lines(block);
+        }
+        worker.seal_all();
+        let rows = std::mem::take(&mut worker.columns);
+        let tally = format!("{:?} {:?} {:?}", worker.full_tally(), worker.traffic, rows.runs);
+        (
+            tally,
+            rows.client,
+            rows.count,
+            rows.types,
+            rows.distinct,
+            rows.state,
+        )
+    };
+    for details in [false, true] {
+        let whole = count(&mut std::iter::once(&text[..]), details);
+        let alone = count(&mut text.split_inclusive(|b| *b == b'\n'), details);
+        assert!(
+            whole == alone,
+            "a line depends on its block:\n{whole:?}\n{alone:?}"
+        );
+    }
+}
+
 /// The target of one dialect.
 #[macro_export]
 macro_rules! fuzz_dialect {
