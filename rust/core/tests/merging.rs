@@ -229,6 +229,27 @@ proptest! {
     }
 }
 
+proptest! {
+    /// Where fewer bins may be open than servers write at a time, a line seals the bin of another server's line.
+    #[test]
+    fn a_line_counts_alone_as_in_its_block(lines in lines(), open_bins in 1usize..4) {
+        let limits = Limits { open_bins, ..Limits::default() };
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let text = text.repeat(2) + &"x".repeat(2000);
+        let count = |blocks: Vec<&str>| {
+            let mut worker = Worker::new(&options(), &limits);
+            for block in blocks {
+                worker.lines(block.as_bytes());
+            }
+            worker.seal_all();
+            let rows = std::mem::take(&mut worker.columns);
+            let said = format!("{:?} {:?} {:?}", worker.full_tally(), worker.traffic, rows.runs);
+            (said, rows.client, rows.count, rows.types)
+        };
+        prop_assert_eq!(count(vec![&text]), count(text.split_inclusive('\n').collect()));
+    }
+}
+
 #[test]
 fn the_lines_of_these_tests_do_count() {
     let line = "Jul 15 18:00:01 ns1 named[7]: client 10.0.0.1#53: query: n.example IN MX +".to_owned();
@@ -260,4 +281,24 @@ fn a_repetition_behind_another_server_counts_like_the_whole() {
         let joined = count(&[lines[..cut].to_vec(), lines[cut..].to_vec()]);
         assert_eq!(whole, joined, "cut at {cut}");
     }
+}
+
+/// Two servers that write in turn where one bin may be open: each line seals the bin of the other.
+#[test]
+fn a_bin_that_another_line_sealed_is_opened_again() {
+    let limits = Limits {
+        open_bins: 1,
+        ..Limits::default()
+    };
+    let mut worker = Worker::new(&options(), &limits);
+    let query = |server: u32| {
+        format!(
+            "Jul 15 18:00:01 ns{server} named[7]: client 10.0.0.{server}#5353 (n.example): query: n.example IN A + (10.0.0.53)\n"
+        )
+    };
+    let text: String = (0..20).map(|i| query(i % 2)).collect();
+    worker.lines((text + &"x".repeat(2000)).as_bytes());
+    worker.seal_all();
+    assert_eq!(worker.columns.count.iter().sum::<u32>(), 20);
+    assert_eq!(worker.columns.runs.len(), 20);
 }

@@ -110,7 +110,12 @@ pub fn lines(data: &[u8]) {
             details,
             ..Options::default()
         };
-        let mut worker = Worker::new(&options, &Limits::default());
+        // A line may have to seal the bin that another server's line is counted in.
+        let limits = Limits {
+            open_bins: if details { 2 } else { 1000 },
+            ..Limits::default()
+        };
+        let mut worker = Worker::new(&options, &limits);
         for block in blocks {
             worker.lines(block);
         }

@@ -231,6 +231,8 @@ impl Worker {
         if known == NO_MINUTE || self.streams[stream].turned != known {
             self.count_waiting(waiting);
             self.turn(stream, clock, minute);
+            // Where too many bins are open, that of another stream may have been sealed.
+            waiting.hands = [None; HANDS];
         }
         stream
     }
